@@ -1,0 +1,500 @@
+"""The only importer of `cryptography`: primitives, and the checks it leaves out.
+
+Nothing here invents cryptography. Each function is one primitive under the name
+that the protocol uses, with the protocol's stricter rules around it: Ed25519 keys
+must lie in the prime-order subgroup, ECDSA signatures are raw and low-S, points
+are uncompressed (CRYPTO-01..05).
+
+The arithmetic in this file touches public values only (public keys, signatures),
+so it need not run in constant time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from functools import lru_cache
+from typing import Final, cast
+
+from cryptography import __version__ as CRYPTOGRAPHY_VERSION
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.backends.openssl.backend import backend
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    Prehashed,
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from cryptography.hazmat.primitives.asymmetric.x25519 import (
+    X25519PrivateKey,
+    X25519PublicKey,
+)
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from .errors import AuthenticationError, Code, ConfigError, ProtocolError, UsageError
+from .limits import PUBLIC_KEY_CACHE_ENTRIES
+from .types import Buffer
+
+__all__ = [
+    "AESGCM",
+    "CRYPTOGRAPHY_VERSION",
+    "ChaCha20Poly1305",
+    "EcdsaPrivateKey",
+    "EcdsaPublicKey",
+    "Ed25519PrivateKey",
+    "Ed25519PublicKey",
+    "InvalidTag",
+    "X25519PrivateKey",
+    "ecdsa_public_bytes",
+    "ed25519_generate",
+    "ed25519_load_private",
+    "ed25519_load_public",
+    "ed25519_public_bytes",
+    "ed25519_verify",
+    "hkdf_expand",
+    "hkdf_expand_into",
+    "hkdf_extract",
+    "hmac_sha256",
+    "keccak256",
+    "openssl_version",
+    "p256_load_private",
+    "p256_load_public",
+    "p256_sign",
+    "p256_verify",
+    "private_bytes",
+    "scrypt",
+    "secp256k1_load_private",
+    "secp256k1_load_public",
+    "secp256k1_sign",
+    "secp256k1_verify",
+    "sha256",
+    "x25519_exchange",
+    "x25519_generate",
+    "x25519_load_private",
+    "x25519_public_bytes",
+]
+
+EcdsaPrivateKey = ec.EllipticCurvePrivateKey
+EcdsaPublicKey = ec.EllipticCurvePublicKey
+
+
+def openssl_version() -> str:
+    """Return the version of the OpenSSL inside `cryptography`, as ``"3.5.0"``."""
+    return backend.openssl_version_text().split()[1]
+
+
+# --- hashes and key derivation ---------------------------------------------------
+
+
+def sha256(data: Buffer) -> bytes:
+    """Return the 32-byte SHA-256 of ``data``."""
+    return hashlib.sha256(data).digest()
+
+
+def hmac_sha256(key: Buffer, data: Buffer) -> bytes:
+    """Return the 32-byte HMAC-SHA-256 of ``data`` (RFC 2104)."""
+    return hmac.digest(cast("bytes", key), cast("bytes", data), "sha256")
+
+
+def hkdf_extract(salt: Buffer, ikm: Buffer) -> bytes:
+    """Return the 32-byte pseudorandom key (RFC 5869, 2.2, SHA-256)."""
+    return hmac_sha256(salt, ikm)
+
+
+def hkdf_expand(prk: Buffer, info: bytes, length: int) -> bytes:
+    """Return ``length`` bytes, at most 8160 (RFC 5869, 2.3, SHA-256).
+
+    Raises:
+        UsageError: ``length`` is not within 1..8160.
+    """
+    return _expander(info, length).derive(prk)
+
+
+def hkdf_expand_into(prk: Buffer, info: bytes, out: Buffer) -> None:
+    """Fill the writable ``out``, at most 8160 bytes (RFC 5869, 2.3, SHA-256).
+
+    Raises:
+        UsageError: ``out`` is empty, too long or not writable.
+    """
+    _expander(info, memoryview(out).nbytes).derive_into(prk, out)
+
+
+def _expander(info: bytes, length: int) -> HKDFExpand:
+    if not 1 <= length <= 255 * 32:
+        raise UsageError(f"HKDF output must be 1..8160 bytes, not {length}")
+    return HKDFExpand(SHA256(), length, info)
+
+
+def scrypt(passphrase: bytes, salt: bytes, *, n: int, r: int, p: int) -> bytes:
+    """Return a 32-byte key from a passphrase (RFC 7914); takes 128·n·r bytes.
+
+    Raises:
+        ConfigError: the machine has not that much memory, or the cost is invalid.
+    """
+    try:
+        return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(passphrase)
+    except (ValueError, MemoryError) as exc:
+        raise ConfigError(f"scrypt with n={n}, r={r}, p={p} cannot run: {exc}") from exc
+
+
+def keccak256(data: bytes) -> bytes:
+    """Return the 32-byte Keccak-256 (the padding before NIST's, not SHA3-256).
+
+    Raises:
+        ConfigError: `pycryptodome` is not installed.
+    """
+    try:
+        from Crypto.Hash import keccak
+    except ModuleNotFoundError as exc:
+        raise ConfigError(
+            "Keccak-256 needs pycryptodome: pip install 'sage-secure[ethereum]'"
+        ) from exc
+    return keccak.new(digest_bits=256, data=data).digest()
+
+
+# --- X25519 (RFC 7748) -----------------------------------------------------------
+
+
+def x25519_generate() -> X25519PrivateKey:
+    """Return a fresh private key; its bytes stay in OpenSSL's memory."""
+    return X25519PrivateKey.generate()
+
+
+def x25519_load_private(private: Buffer) -> X25519PrivateKey:
+    """Load a raw 32-byte private key.
+
+    Raises:
+        UsageError: not 32 bytes.
+    """
+    try:
+        return X25519PrivateKey.from_private_bytes(private)
+    except ValueError as exc:
+        raise UsageError("an X25519 private key is 32 bytes") from exc
+
+
+def x25519_public_bytes(private: X25519PrivateKey) -> bytes:
+    """Return the raw 32-byte public key."""
+    return private.public_key().public_bytes_raw()
+
+
+def x25519_exchange(private: X25519PrivateKey, public: Buffer) -> bytes:
+    """Return the 32-byte shared secret (RFC 7748, 6.1).
+
+    Raises:
+        ProtocolError: ``public`` is not 32 bytes, or is of small order, so that
+            the secret would be all zero (``handshake.invalid-dh``).
+    """
+    try:
+        return private.exchange(X25519PublicKey.from_public_bytes(bytes(public)))
+    except ValueError as exc:
+        raise ProtocolError(
+            "unusable X25519 public key", code=Code.HANDSHAKE_INVALID_DH
+        ) from exc
+
+
+# --- Ed25519 (RFC 8032), strict ----------------------------------------------------
+
+_P: Final = 2**255 - 19
+_L: Final = 2**252 + 27742317777372353535851937790883648493
+_D: Final = -121665 * pow(121666, -1, _P) % _P
+_SQRT_M1: Final = pow(2, (_P - 1) // 4, _P)
+_SIGN_BIT: Final = 1 << 255
+_IDENTITY_ENCODING: Final = (1).to_bytes(32, "little")
+
+# A point in extended homogeneous coordinates X, Y, Z, T (RFC 8032, 5.1.4).
+_Point = tuple[int, int, int, int]
+_IDENTITY: Final[_Point] = (0, 1, 1, 0)
+
+
+def ed25519_generate() -> Ed25519PrivateKey:
+    """Return a fresh private key."""
+    return Ed25519PrivateKey.generate()
+
+
+def ed25519_load_private(seed: Buffer) -> Ed25519PrivateKey:
+    """Load a raw 32-byte seed.
+
+    Raises:
+        UsageError: not 32 bytes.
+    """
+    try:
+        return Ed25519PrivateKey.from_private_bytes(seed)
+    except ValueError as exc:
+        raise UsageError("an Ed25519 private key is 32 bytes") from exc
+
+
+def ed25519_public_bytes(private: Ed25519PrivateKey) -> bytes:
+    """Return the raw 32-byte public key."""
+    return private.public_key().public_bytes_raw()
+
+
+@lru_cache(maxsize=PUBLIC_KEY_CACHE_ENTRIES)
+def ed25519_load_public(public: bytes) -> Ed25519PublicKey:
+    """Load a raw 32-byte public key, refusing what CRYPTO-02 refuses.
+
+    The subgroup check costs about a millisecond, so loaded keys are cached.
+
+    Raises:
+        AuthenticationError: wrong length, non-canonical, not on the curve, the
+            identity, or outside the prime-order subgroup.
+    """
+    if len(public) != 32 or not _in_prime_order_subgroup(public):
+        raise AuthenticationError
+    return Ed25519PublicKey.from_public_bytes(public)
+
+
+def ed25519_verify(public: Ed25519PublicKey, message: Buffer, signature: bytes) -> None:
+    """Verify a 64-byte ``R‖S`` under a key from `ed25519_load_public`.
+
+    The cofactorless equation [S]B = R + [k]A puts R into the subgroup whenever A
+    is, so R needs no check of its own but for the identity and its encoding.
+
+    Raises:
+        AuthenticationError: anything about the signature is not exactly right.
+    """
+    if len(signature) != 64:
+        raise AuthenticationError(code=Code.SIG_MALFORMED)
+    r, s = signature[:32], int.from_bytes(signature[32:], "little")
+    r_y = int.from_bytes(r, "little") & (_SIGN_BIT - 1)
+    if s >= _L or r_y >= _P or r == _IDENTITY_ENCODING:
+        raise AuthenticationError
+    try:
+        public.verify(signature, message)
+    except InvalidSignature:
+        raise AuthenticationError from None
+
+
+def _in_prime_order_subgroup(encoded: bytes) -> bool:
+    """Whether an encoded point is canonical, not the identity, and [L]A = 0."""
+    point = _decompress(encoded)
+    if point is None or encoded == _IDENTITY_ENCODING:
+        return False
+    x, _, z, t = _multiply(_L, point)
+    return x % _P == 0 and t % _P == 0 and z % _P != 0
+
+
+def _decompress(encoded: bytes) -> _Point | None:
+    """Decode a point (RFC 8032, 5.1.3), or return None where it is not canonical."""
+    y = int.from_bytes(encoded, "little")
+    sign = y >> 255
+    y &= _SIGN_BIT - 1
+    if y >= _P:
+        return None
+    u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
+    x = u * pow(v, 3, _P) * pow(u * pow(v, 7, _P), (_P - 5) // 8, _P) % _P
+    if (v * x * x - u) % _P:
+        x = x * _SQRT_M1 % _P
+        if (v * x * x - u) % _P:
+            return None
+    if x == 0 and sign:
+        return None
+    if x & 1 != sign:
+        x = _P - x
+    return x, y, 1, x * y % _P
+
+
+def _multiply(scalar: int, point: _Point) -> _Point:
+    result = _IDENTITY
+    for bit in bin(scalar)[2:]:
+        result = _double(result)
+        if bit == "1":
+            result = _add(result, point)
+    return result
+
+
+def _add(p: _Point, q: _Point) -> _Point:
+    """RFC 8032, 5.1.4, addition."""
+    a, b = (p[1] - p[0]) * (q[1] - q[0]) % _P, (p[1] + p[0]) * (q[1] + q[0]) % _P
+    c, d = 2 * p[3] * q[3] * _D % _P, 2 * p[2] * q[2] % _P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+
+
+def _double(p: _Point) -> _Point:
+    """RFC 8032, 5.1.4, doubling."""
+    a, b, c = p[0] * p[0], p[1] * p[1], 2 * p[2] * p[2]
+    h = a + b
+    e = h - (p[0] + p[1]) ** 2
+    g = a - b
+    f = c + g
+    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+
+
+# --- ECDSA, raw and low-S ------------------------------------------------------------
+
+_P256_N: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_SECP256K1_N: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_SECP256K1_P: Final = 2**256 - 2**32 - 977
+_PREHASHED: Final = ec.ECDSA(Prehashed(SHA256()))
+_DETERMINISTIC: Final = ec.ECDSA(Prehashed(SHA256()), deterministic_signing=True)
+
+
+def p256_load_private(scalar: Buffer) -> EcdsaPrivateKey:
+    """Load a raw 32-byte P-256 scalar.
+
+    Raises:
+        UsageError: not 32 bytes, zero, or not below the group order.
+    """
+    return _load_scalar(ec.SECP256R1(), scalar, _P256_N)
+
+
+def secp256k1_load_private(scalar: Buffer) -> EcdsaPrivateKey:
+    """Load a raw 32-byte secp256k1 scalar.
+
+    Raises:
+        UsageError: not 32 bytes, zero, or not below the group order.
+    """
+    return _load_scalar(ec.SECP256K1(), scalar, _SECP256K1_N)
+
+
+@lru_cache(maxsize=PUBLIC_KEY_CACHE_ENTRIES)
+def p256_load_public(public: bytes) -> EcdsaPublicKey:
+    """Load a 65-byte uncompressed P-256 point.
+
+    Raises:
+        AuthenticationError: any other encoding, or not on the curve.
+    """
+    return _load_point(ec.SECP256R1(), public)
+
+
+@lru_cache(maxsize=PUBLIC_KEY_CACHE_ENTRIES)
+def secp256k1_load_public(public: bytes) -> EcdsaPublicKey:
+    """Load a 65-byte uncompressed secp256k1 point.
+
+    Raises:
+        AuthenticationError: any other encoding, or not on the curve.
+    """
+    return _load_point(ec.SECP256K1(), public)
+
+
+def ecdsa_public_bytes(private: EcdsaPrivateKey) -> bytes:
+    """Return the 65-byte uncompressed point ``04‖X‖Y``."""
+    return _point_bytes(private.public_key())
+
+
+def p256_sign(private: EcdsaPrivateKey, message: Buffer) -> bytes:
+    """Return the 64-byte low-S ``r‖s`` over SHA-256, deterministic (RFC 6979)."""
+    r, s = decode_dss_signature(private.sign(sha256(message), _DETERMINISTIC))
+    return _raw(r, min(s, _P256_N - s))
+
+
+def p256_verify(public: EcdsaPublicKey, message: Buffer, signature: bytes) -> None:
+    """Verify a 64-byte low-S ``r‖s`` over SHA-256.
+
+    Raises:
+        AuthenticationError: anything about the signature is not exactly right.
+    """
+    if len(signature) != 64:
+        raise AuthenticationError(code=Code.SIG_MALFORMED)
+    _verify_low_s(public, sha256(message), signature, _P256_N)
+
+
+def secp256k1_sign(private: EcdsaPrivateKey, message: bytes) -> bytes:
+    """Return the 65-byte low-S ``r‖s‖v`` over Keccak-256, deterministic (RFC 6979)."""
+    digest = keccak256(message)
+    r, s = decode_dss_signature(private.sign(digest, _DETERMINISTIC))
+    s = min(s, _SECP256K1_N - s)
+    v = _recovery_id(private.public_key(), digest, r, s)
+    if v is None:  # r is the x of a point beyond n: one signature in 2^127
+        raise UsageError("this message cannot be signed with this key")
+    return _raw(r, s) + bytes([v])
+
+
+def secp256k1_verify(public: EcdsaPublicKey, message: bytes, signature: bytes) -> None:
+    """Verify a 65-byte low-S ``r‖s‖v`` over Keccak-256; v must recover ``public``.
+
+    Raises:
+        AuthenticationError: anything about the signature is not exactly right.
+        ConfigError: `pycryptodome` is not installed.
+    """
+    if len(signature) != 65:
+        raise AuthenticationError(code=Code.SIG_MALFORMED)
+    digest = keccak256(message)
+    r, s = _verify_low_s(public, digest, signature[:64], _SECP256K1_N)
+    if _recovery_id(public, digest, r, s) != signature[64]:
+        raise AuthenticationError
+
+
+def _load_scalar(curve: ec.EllipticCurve, scalar: Buffer, n: int) -> EcdsaPrivateKey:
+    value = int.from_bytes(scalar, "big")
+    if memoryview(scalar).nbytes != 32 or not 0 < value < n:
+        raise UsageError(f"a {curve.name} private key is a 32-byte scalar in 1..n-1")
+    return ec.derive_private_key(value, curve)
+
+
+def _load_point(curve: ec.EllipticCurve, public: bytes) -> EcdsaPublicKey:
+    # `cryptography` also takes compressed and hybrid points; CRYPTO-03 does not.
+    if len(public) != 65 or public[0] != 4:
+        raise AuthenticationError
+    try:
+        return ec.EllipticCurvePublicKey.from_encoded_point(curve, public)
+    except ValueError:
+        raise AuthenticationError from None
+
+
+def _point_bytes(public: EcdsaPublicKey) -> bytes:
+    return public.public_bytes(
+        serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    )
+
+
+def _raw(r: int, s: int) -> bytes:
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def _verify_low_s(
+    public: EcdsaPublicKey, digest: bytes, signature: bytes, n: int
+) -> tuple[int, int]:
+    r = int.from_bytes(signature[:32], "big")
+    s = int.from_bytes(signature[32:], "big")
+    if not 0 < r < n or not 0 < s <= n // 2:
+        raise AuthenticationError
+    try:
+        public.verify(encode_dss_signature(r, s), digest, _PREHASHED)
+    except InvalidSignature:
+        raise AuthenticationError from None
+    return r, s
+
+
+def _recovery_id(public: EcdsaPublicKey, digest: bytes, r: int, s: int) -> int | None:
+    """Return the v in {0, 1} with which (r, s) recovers ``public``, or None.
+
+    v is the parity of the y of R = u1·G + u2·Q. OpenSSL gives the point u1·G and,
+    through ECDH, the x of u2·Q; of its two possible y, the one whose sum has the
+    x that r demands is right.
+    """
+    n, p, curve = _SECP256K1_N, _SECP256K1_P, ec.SECP256K1()
+    inverse = pow(s, -1, n)
+    u1 = int.from_bytes(digest, "big") * inverse % n
+    u2 = r * inverse % n
+    if u1 == 0:
+        return None
+    g = ec.derive_private_key(u1, curve).public_key().public_numbers()
+    shared = ec.derive_private_key(u2, curve).exchange(ec.ECDH(), public)
+    x2 = int.from_bytes(shared, "big")
+    root = pow(x2**3 + 7, (p + 1) // 4, p)
+    if g.x == x2:
+        return None
+    for y2 in (root, p - root):
+        slope = (y2 - g.y) * pow(x2 - g.x, -1, p) % p
+        x = (slope * slope - g.x - x2) % p
+        if x == r:
+            return (slope * (g.x - x) - g.y) % p & 1
+    return None
+
+
+def private_bytes(
+    private: Ed25519PrivateKey | X25519PrivateKey | EcdsaPrivateKey,
+) -> bytes:
+    """Return the raw 32-byte private key, for an encrypted file."""
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        return private.private_numbers().private_value.to_bytes(32, "big")
+    return private.private_bytes_raw()

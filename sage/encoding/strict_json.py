@@ -1,0 +1,141 @@
+"""A JSON parser that refuses what two parsers could read differently (JCS-01..04).
+
+Duplicate names, negative zero, integers that a double cannot hold, lone surrogates:
+each is a place where a signer and a verifier may see two documents in the same
+bytes. The standard library parses; its hooks and one walk refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from ..errors import Code, DecodeError, UsageError
+from ..limits import JSON_DEPTH_MAX, JSON_INTEGER_MAX, JSON_MAX_BYTES
+from ..types import Buffer, Json
+
+__all__ = ["parse_strict"]
+
+_INTEGER_MAX_DIGITS = len(str(JSON_INTEGER_MAX))
+
+
+def parse_strict(data: Buffer | str, *, max_bytes: int = JSON_MAX_BYTES) -> Json:
+    """Parse exactly one JSON value.
+
+    Args:
+        data: UTF-8 bytes without a byte-order mark, or text.
+        max_bytes: the longest input in UTF-8 bytes; at most 16 MiB.
+
+    Raises:
+        DecodeError: not UTF-8, a byte-order mark, not JSON, trailing data, a name
+            twice in one object (after unescaping), a lone surrogate, NaN or
+            Infinity, a number beyond the doubles, negative zero in any form, an
+            integer beyond ±(2^53 - 1), nested deeper than 64 (``json.malformed``);
+            longer than ``max_bytes`` (``size.exceeded``).
+        UsageError: ``data`` is neither a buffer nor ``str``.
+    """
+    text = _text(data, min(max_bytes, JSON_MAX_BYTES))
+    try:
+        value = _decode(text)
+    except RecursionError:
+        raise _malformed(f"JSON is nested deeper than {JSON_DEPTH_MAX}") from None
+    except ValueError as exc:
+        raise _malformed(f"not JSON: {exc}") from None
+    # After decoding UTF-8, a surrogate can only come from an escape.
+    _check(value, JSON_DEPTH_MAX, escapes="\\u" in text)
+    return value
+
+
+def _text(data: Buffer | str, max_bytes: int) -> str:
+    if isinstance(data, str):
+        # No text is shorter in UTF-8 than in characters: refuse before encoding.
+        size = len(data)
+        if size <= max_bytes and not data.isascii():
+            try:
+                size = len(data.encode("utf-8"))
+            except UnicodeEncodeError:
+                raise _malformed("JSON text has a lone surrogate") from None
+        text = data
+    else:
+        try:
+            view = memoryview(data)
+        except TypeError as exc:
+            raise UsageError(
+                f"JSON must be a buffer or str, not {type(data).__name__}"
+            ) from exc
+        size, text = view.nbytes, ""
+        if size <= max_bytes:
+            try:
+                text = str(view, "utf-8")
+            except UnicodeDecodeError:
+                raise _malformed("JSON is not UTF-8") from None
+    if size > max_bytes:
+        raise DecodeError(
+            f"JSON is longer than {max_bytes} bytes", code=Code.SIZE_EXCEEDED
+        )
+    if text.startswith("\ufeff"):
+        raise _malformed("JSON starts with a byte-order mark")
+    return text
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _malformed("JSON object has a name twice")
+    return members
+
+
+def _integer(digits: str) -> int:
+    if digits == "-0":
+        raise _malformed("JSON number is negative zero")
+    # The length first: int() takes quadratic time.
+    if len(digits) <= _INTEGER_MAX_DIGITS + 1:
+        value = int(digits)
+        if -JSON_INTEGER_MAX <= value <= JSON_INTEGER_MAX:
+            return value
+    raise _malformed("JSON integer is beyond 2^53 - 1")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise _malformed("JSON number is beyond the doubles")
+    if value == 0 and digits.startswith("-"):
+        raise _malformed("JSON number is negative zero")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise _malformed(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_int=_integer,
+    parse_float=_float,
+    parse_constant=_constant,
+).decode
+
+
+def _check(value: Any, depth: int, *, escapes: bool) -> None:
+    """Refuse what the decoder lets through: depth, and escaped lone surrogates."""
+    if isinstance(value, str):
+        if escapes and not value.isascii():
+            try:
+                value.encode("utf-8")
+            except UnicodeEncodeError:
+                raise _malformed("JSON string has a lone surrogate") from None
+    elif isinstance(value, dict | list):
+        if depth == 0:
+            raise _malformed(f"JSON is nested deeper than {JSON_DEPTH_MAX}")
+        if isinstance(value, dict):
+            for name in value:
+                _check(name, depth, escapes=escapes)
+            value = value.values()
+        for item in value:
+            _check(item, depth - 1, escapes=escapes)
+
+
+def _malformed(message: str) -> DecodeError:
+    return DecodeError(message, code=Code.JSON_MALFORMED)

@@ -1,0 +1,184 @@
+"""Every number of the system: its unit, its source, and who may change it.
+
+The first part is fixed by the protocol (V10, 0.10.0): another value is another
+protocol. The second part is ours: chosen, changeable, with the reason beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__: Final = [
+    "ACK_TAG_BYTES",
+    "AEAD_KEY_BYTES",
+    "AEAD_NONCE_BYTES",
+    "AEAD_TAG_BYTES",
+    "CLOSE_TIMEOUT_S",
+    "CONNECT_TIMEOUT_S",
+    "DID_MAX_BYTES",
+    "ED25519_KEY_BYTES",
+    "ED25519_SIGNATURE_BYTES",
+    "ENVELOPE_MAX_BYTES",
+    "ENVELOPE_TTL_S",
+    "FIRST_MESSAGE_TIMEOUT_S",
+    "FRESHNESS_SKEW_S",
+    "FRESHNESS_WINDOW_S",
+    "GENERATION_RECORDS",
+    "HANDSHAKE_MAX_BYTES",
+    "HANDSHAKE_PENDING_S",
+    "HANDSHAKE_TIMEOUT_S",
+    "IDLE_CONNECTION_TIMEOUT_S",
+    "JSON_DEPTH_MAX",
+    "JSON_INTEGER_MAX",
+    "JSON_MAX_BYTES",
+    "KEYSTORE_MAX_BYTES",
+    "KEY_BLOCK_BYTES",
+    "KEY_URL_MAX_BYTES",
+    "MAX_CONNECTIONS",
+    "MAX_REQUESTS_IN_FLIGHT",
+    "MAX_SESSIONS_PER_CONNECTION",
+    "METADATA_JCS_MAX_BYTES",
+    "METADATA_MAX_KEYS",
+    "METADATA_VALUE_MAX_BYTES",
+    "NONCE_BYTES",
+    "OBSERVATION_MAX_AGE_S",
+    "PAYLOAD_MAX_BYTES",
+    "PUBLIC_KEY_CACHE_ENTRIES",
+    "RECORD_AAD_FIXED_BYTES",
+    "RECORD_AAD_MAX_BYTES",
+    "RECORD_CALLER_AAD_MAX_BYTES",
+    "RECORD_HEADER_BYTES",
+    "RECORD_MAX_BYTES",
+    "RECORD_MIN_BYTES",
+    "RECORD_PLAINTEXT_MAX_BYTES",
+    "REGISTRY_RECORD_TTL_S",
+    "REPLAY_GRACE_S",
+    "REPLAY_GUARD_ENTRIES",
+    "REPLAY_QUARANTINE_S",
+    "REPLAY_WINDOW_BITS",
+    "REQUEST_TIMEOUT_S",
+    "RESOLVE_TIMEOUT_S",
+    "SCRYPT_N",
+    "SCRYPT_N_MAX",
+    "SCRYPT_P",
+    "SCRYPT_R",
+    "SCRYPT_SALT_BYTES",
+    "SEED_BYTES",
+    "SEND_TIMEOUT_S",
+    "SESSION_ID_BYTES",
+    "SESSION_IDLE_S",
+    "SESSION_MAX_AGE_S",
+    "SESSION_MAX_RECORDS",
+    "TRANSCRIPT_HASH_BYTES",
+    "WEB_RECORD_LIFETIME_MAX_S",
+    "WEB_RESPONSE_MAX_BYTES",
+    "AGENT_RECORD_MAX_BYTES",
+    "X25519_KEY_BYTES",
+]
+
+# --- fixed by the protocol ----------------------------------------------------
+
+# Primitives (RFC 8032, RFC 7748, RFC 8439).
+ED25519_KEY_BYTES: Final = 32
+ED25519_SIGNATURE_BYTES: Final = 64
+X25519_KEY_BYTES: Final = 32
+AEAD_KEY_BYTES: Final = 32
+AEAD_NONCE_BYTES: Final = 12
+AEAD_TAG_BYTES: Final = 16
+ACK_TAG_BYTES: Final = 32
+
+# Names (ID-01).
+DID_MAX_BYTES: Final = 256
+KEY_URL_MAX_BYTES: Final = 289
+
+# JSON (JCS-01..04).
+JSON_MAX_BYTES: Final = 16 * 1024 * 1024
+JSON_DEPTH_MAX: Final = 64
+JSON_INTEGER_MAX: Final = 9_007_199_254_740_991
+
+# Agent records and their publication (REG-01..08).
+AGENT_RECORD_MAX_BYTES: Final = 65_536
+WEB_RESPONSE_MAX_BYTES: Final = 69_632
+WEB_RECORD_LIFETIME_MAX_S: Final = 5
+OBSERVATION_MAX_AGE_S: Final = 5.0
+
+# Freshness and replay (MSG-04, MSG-05).
+NONCE_BYTES: Final = 16
+FRESHNESS_WINDOW_S: Final = 300
+FRESHNESS_SKEW_S: Final = 30
+REPLAY_GRACE_S: Final = 30
+REPLAY_QUARANTINE_S: Final = 360
+
+# Handshake (HPKE-01..06).
+HANDSHAKE_MAX_BYTES: Final = 16 * 1024
+HANDSHAKE_PENDING_S: Final = 300.0
+
+# Session (SESSION-01..06).
+SEED_BYTES: Final = 32
+TRANSCRIPT_HASH_BYTES: Final = 32
+SESSION_ID_BYTES: Final = 16
+GENERATION_RECORDS: Final = 256
+SESSION_MAX_RECORDS: Final = 1000
+SESSION_MAX_AGE_S: Final = 3600.0
+SESSION_IDLE_S: Final = 600.0
+REPLAY_WINDOW_BITS: Final = 1024
+RECORD_HEADER_BYTES: Final = 20
+RECORD_MIN_BYTES: Final = 36
+RECORD_MAX_BYTES: Final = 8 * 1024 * 1024
+RECORD_PLAINTEXT_MAX_BYTES: Final = RECORD_MAX_BYTES - RECORD_MIN_BYTES
+RECORD_AAD_FIXED_BYTES: Final = 63
+RECORD_AAD_MAX_BYTES: Final = 4096
+RECORD_CALLER_AAD_MAX_BYTES: Final = RECORD_AAD_MAX_BYTES - RECORD_AAD_FIXED_BYTES
+
+# Envelope (TRANSPORT-01..06).
+ENVELOPE_MAX_BYTES: Final = JSON_MAX_BYTES
+PAYLOAD_MAX_BYTES: Final = 8 * 1024 * 1024
+METADATA_MAX_KEYS: Final = 32
+METADATA_VALUE_MAX_BYTES: Final = 1024
+METADATA_JCS_MAX_BYTES: Final = 4096
+
+# --- ours ---------------------------------------------------------------------
+
+# All secret material of a session, one block: seed, transcript hash, key out,
+# key in, key in of the previous generation, scratch.
+KEY_BLOCK_BYTES: Final = 192
+
+# How long what we send stays valid. A minute covers skew and slow links, and
+# keeps the replay guard six times smaller than the permitted 300 s would.
+ENVELOPE_TTL_S: Final = 60
+
+# One loaded key is about 200 bytes; the Ed25519 subgroup check behind it costs
+# milliseconds, so a gateway with thousands of peers should not repeat it.
+PUBLIC_KEY_CACHE_ENTRIES: Final = 4096
+
+# Two entries (id, nonce) or three (sequence) for each message of the last
+# freshness window: 1,000,000 carry about 1,000 messages a second at 300 s.
+REPLAY_GUARD_ENTRIES: Final = 1_000_000
+
+# scrypt for agent files: 128 MiB and about half a second (RFC 7914, section 2;
+# the OWASP minimum). The maximum bounds what a hostile file can make us spend.
+SCRYPT_N: Final = 2**17
+SCRYPT_N_MAX: Final = 2**20
+SCRYPT_R: Final = 8
+SCRYPT_P: Final = 1
+SCRYPT_SALT_BYTES: Final = 16
+KEYSTORE_MAX_BYTES: Final = 1024 * 1024
+
+# Every wait has an end.
+CONNECT_TIMEOUT_S: Final = 10.0
+RESOLVE_TIMEOUT_S: Final = 5.0
+HANDSHAKE_TIMEOUT_S: Final = 10.0
+REQUEST_TIMEOUT_S: Final = 30.0
+SEND_TIMEOUT_S: Final = 10.0
+CLOSE_TIMEOUT_S: Final = 0.8
+FIRST_MESSAGE_TIMEOUT_S: Final = 10.0
+IDLE_CONNECTION_TIMEOUT_S: Final = SESSION_IDLE_S
+
+# What one service holds at most. A connection that has not proven anything may
+# cost one socket, not memory: see IDLE_CONNECTION_TIMEOUT_S and below.
+MAX_CONNECTIONS: Final = 10_000
+MAX_SESSIONS_PER_CONNECTION: Final = 4
+MAX_REQUESTS_IN_FLIGHT: Final = 64
+
+# What a registry promises with each answer; the protocol allows 1 to 5.
+REGISTRY_RECORD_TTL_S: Final = 5

@@ -1,0 +1,47 @@
+"""The names that every room shares: identifiers, buffers, roles."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NewType, TypeAlias
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+else:
+    Buffer = bytes | bytearray | memoryview
+
+__all__ = [
+    "Buffer",
+    "Did",
+    "Json",
+    "JsonObject",
+    "KeyUrl",
+    "Role",
+    "SessionId",
+]
+
+Did = NewType("Did", str)
+"""A ``did:sage`` identifier in normal form, at most 256 ASCII bytes (ID-01)."""
+
+KeyUrl = NewType("KeyUrl", str)
+"""A DID with a key fragment, ``did:sage:…#key-id``, at most 289 ASCII bytes."""
+
+SessionId = NewType("SessionId", str)
+"""Canonical base64url of 16 bytes: 22 characters."""
+
+Json: TypeAlias = (
+    "None | bool | int | float | str | list[Json] | tuple[Json, ...] | dict[str, Json]"
+)
+JsonObject: TypeAlias = "dict[str, Json]"
+
+
+class Role(Enum):
+    """Which end of a handshake we are. The initiator sends in direction c2s."""
+
+    INITIATOR = "initiator"
+    RESPONDER = "responder"
+
+    @property
+    def other(self) -> Role:
+        """The role of the peer."""
+        return Role.RESPONDER if self is Role.INITIATOR else Role.INITIATOR
