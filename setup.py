@@ -13,6 +13,7 @@ from setuptools import Extension, setup
 
 
 def switch(name: str) -> bool:
+    """Read an environment switch; anything but 0, 1 or nothing is a mistake."""
     value = os.environ.get(name, "")
     if value not in ("", "0", "1"):
         sys.exit(f"{name} must be 0 or 1, not {value!r}")
@@ -20,6 +21,7 @@ def switch(name: str) -> bool:
 
 
 def extensions(*, required: bool) -> list[Extension]:
+    """Return the compiled core, or nothing where Cython is absent."""
     try:
         from Cython.Build import cythonize
     except ModuleNotFoundError:

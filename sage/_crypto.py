@@ -16,7 +16,7 @@ import hmac
 from functools import lru_cache
 from typing import Final, cast
 
-from cryptography import __version__ as CRYPTOGRAPHY_VERSION
+import cryptography
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.backends.openssl.backend import backend
 from cryptography.hazmat.primitives import serialization
@@ -82,6 +82,8 @@ __all__ = [
     "x25519_public_bytes",
 ]
 
+CRYPTOGRAPHY_VERSION: Final = cryptography.__version__
+
 EcdsaPrivateKey = ec.EllipticCurvePrivateKey
 EcdsaPublicKey = ec.EllipticCurvePublicKey
 
@@ -122,9 +124,12 @@ def hkdf_expand_into(prk: Buffer, info: bytes, out: Buffer) -> None:
     """Fill the writable ``out``, at most 8160 bytes (RFC 5869, 2.3, SHA-256).
 
     Raises:
-        UsageError: ``out`` is empty, too long or not writable.
+        UsageError: ``out`` is empty, too long, not writable or not contiguous.
     """
-    _expander(info, memoryview(out).nbytes).derive_into(prk, out)
+    view = memoryview(out)
+    if view.readonly or not view.c_contiguous:
+        raise UsageError("HKDF output must be writable and contiguous")
+    _expander(info, view.nbytes).derive_into(prk, view)
 
 
 def _expander(info: bytes, length: int) -> HKDFExpand:
@@ -277,8 +282,9 @@ def _in_prime_order_subgroup(encoded: bytes) -> bool:
     point = _decompress(encoded)
     if point is None or encoded == _IDENTITY_ENCODING:
         return False
-    x, _, z, t = _multiply(_L, point)
-    return x % _P == 0 and t % _P == 0 and z % _P != 0
+    x, y, z, _ = _multiply(_L, point)
+    # x alone would let (0, -1) pass, the point of order two.
+    return x % _P == 0 and (y - z) % _P == 0
 
 
 def _decompress(encoded: bytes) -> _Point | None:

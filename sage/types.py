@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, NewType, TypeAlias
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-else:
-    Buffer = bytes | bytearray | memoryview
+from typing import NewType, TypeAlias
 
 __all__ = [
     "Buffer",
@@ -20,6 +15,9 @@ __all__ = [
     "SessionId",
 ]
 
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""What a bytes argument may be; at run time, anything with the buffer protocol."""
+
 Did = NewType("Did", str)
 """A ``did:sage`` identifier in normal form, at most 256 ASCII bytes (ID-01)."""
 
@@ -30,7 +28,7 @@ SessionId = NewType("SessionId", str)
 """Canonical base64url of 16 bytes: 22 characters."""
 
 Json: TypeAlias = (
-    "None | bool | int | float | str | list[Json] | tuple[Json, ...] | dict[str, Json]"
+    "bool | int | float | str | list[Json] | tuple[Json, ...] | dict[str, Json] | None"
 )
 JsonObject: TypeAlias = "dict[str, Json]"
 

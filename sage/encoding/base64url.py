@@ -18,12 +18,12 @@ def b64u_encode(data: Buffer) -> str:
     """Encode bytes as canonical base64url: 4 characters for 3 bytes, no padding.
 
     Raises:
-        UsageError: ``data`` is not a buffer.
+        UsageError: ``data`` is not a contiguous buffer.
     """
     try:
         return urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
-    except TypeError as exc:
-        raise UsageError("only a buffer can be encoded as base64url") from exc
+    except (TypeError, BufferError) as exc:
+        raise UsageError("only a contiguous buffer can be base64url") from exc
 
 
 def b64u_decode(text: str, *, size: int | None = None) -> bytes:

@@ -9,6 +9,7 @@ point, both escape the same characters in the same way, and integers have one fo
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import rfc8785
 
@@ -40,18 +41,18 @@ def jcs(value: Json) -> bytes:
     try:
         if _is_plain(value, JSON_DEPTH_MAX):
             return _encode(value).encode("utf-8")
-        return rfc8785.dumps(value)  # type: ignore[arg-type]  # wants its own alias
+        return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError) as exc:
         raise UsageError(f"not a JSON value: {exc}") from exc
 
 
-def _is_plain(value: Json, depth: int) -> bool:
+def _is_plain(value: Any, depth: int) -> bool:
     """Whether `json.dumps` agrees with RFC 8785 on a value; refuses non-values."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return True
     if kind is int:
-        if not -JSON_INTEGER_MAX <= value <= JSON_INTEGER_MAX:  # type: ignore[operator]
+        if not -JSON_INTEGER_MAX <= value <= JSON_INTEGER_MAX:
             raise UsageError("not a JSON value: an integer beyond 2^53 - 1")
         return True
     if kind is float:
@@ -62,12 +63,12 @@ def _is_plain(value: Json, depth: int) -> bool:
         raise UsageError(f"not a JSON value: deeper than {JSON_DEPTH_MAX}")
     plain = True
     if kind is dict:
-        for name in value:  # type: ignore[union-attr]
+        for name in value:
             if type(name) is not str:
                 raise UsageError("not a JSON value: a name that is not a string")
             plain &= name.isascii()
-        value = value.values()  # type: ignore[union-attr]
-    for item in value:  # type: ignore[union-attr]
+        value = value.values()
+    for item in value:
         # Every item is visited even where the answer is known: the visit refuses.
         plain &= _is_plain(item, depth - 1)
     return plain

@@ -33,11 +33,11 @@ def parse_strict(data: Buffer | str, *, max_bytes: int = JSON_MAX_BYTES) -> Json
             Infinity, a number beyond the doubles, negative zero in any form, an
             integer beyond ±(2^53 - 1), nested deeper than 64 (``json.malformed``);
             longer than ``max_bytes`` (``size.exceeded``).
-        UsageError: ``data`` is neither a buffer nor ``str``.
+        UsageError: ``data`` is neither ``str`` nor a contiguous buffer.
     """
     text = _text(data, min(max_bytes, JSON_MAX_BYTES))
     try:
-        value = _decode(text)
+        value: Json = _decode(text)
     except RecursionError:
         raise _malformed(f"JSON is nested deeper than {JSON_DEPTH_MAX}") from None
     except ValueError as exc:
@@ -48,35 +48,40 @@ def parse_strict(data: Buffer | str, *, max_bytes: int = JSON_MAX_BYTES) -> Json
 
 
 def _text(data: Buffer | str, max_bytes: int) -> str:
-    if isinstance(data, str):
-        # No text is shorter in UTF-8 than in characters: refuse before encoding.
-        size = len(data)
-        if size <= max_bytes and not data.isascii():
-            try:
-                size = len(data.encode("utf-8"))
-            except UnicodeEncodeError:
-                raise _malformed("JSON text has a lone surrogate") from None
-        text = data
-    else:
-        try:
-            view = memoryview(data)
-        except TypeError as exc:
-            raise UsageError(
-                f"JSON must be a buffer or str, not {type(data).__name__}"
-            ) from exc
-        size, text = view.nbytes, ""
-        if size <= max_bytes:
-            try:
-                text = str(view, "utf-8")
-            except UnicodeDecodeError:
-                raise _malformed("JSON is not UTF-8") from None
-    if size > max_bytes:
-        raise DecodeError(
-            f"JSON is longer than {max_bytes} bytes", code=Code.SIZE_EXCEEDED
-        )
+    text = (
+        _checked(data, max_bytes) if isinstance(data, str) else _utf8(data, max_bytes)
+    )
     if text.startswith("\ufeff"):
         raise _malformed("JSON starts with a byte-order mark")
     return text
+
+
+def _checked(text: str, max_bytes: int) -> str:
+    # No text is shorter in UTF-8 than in characters: refuse before encoding.
+    size = len(text)
+    if size <= max_bytes and not text.isascii():
+        try:
+            size = len(text.encode("utf-8"))
+        except UnicodeEncodeError:
+            raise _malformed("JSON text has a lone surrogate") from None
+    if size > max_bytes:
+        raise _too_long(max_bytes)
+    return text
+
+
+def _utf8(data: Buffer, max_bytes: int) -> str:
+    try:
+        view = memoryview(data)
+        if view.nbytes > max_bytes:
+            raise _too_long(max_bytes)
+        return str(view.cast("B"), "utf-8")
+    except TypeError as exc:
+        kind = type(data).__name__
+        raise UsageError(
+            f"JSON must be str or a contiguous buffer, not {kind}"
+        ) from exc
+    except UnicodeDecodeError:
+        raise _malformed("JSON is not UTF-8") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -139,3 +144,9 @@ def _check(value: Any, depth: int, *, escapes: bool) -> None:
 
 def _malformed(message: str) -> DecodeError:
     return DecodeError(message, code=Code.JSON_MALFORMED)
+
+
+def _too_long(max_bytes: int) -> DecodeError:
+    return DecodeError(
+        f"JSON is longer than {max_bytes} bytes", code=Code.SIZE_EXCEEDED
+    )
