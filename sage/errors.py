@@ -116,6 +116,11 @@ class Code(StrEnum):
 class SageError(Exception):
     """The root of everything that sage raises on purpose."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception's own way calls the class with the message alone, which fails
+        # where a code is required; workers hand errors to other processes.
+        return _restore, (type(self), self.args, self.__dict__.copy())
+
 
 class UsageError(SageError):
     """The caller passed a wrong type, size or value, or called out of turn."""
@@ -235,3 +240,13 @@ class ConnectionLost(TransportError):
 
 class DeadlineExceeded(TransportError, TimeoutError):
     """A documented time limit passed."""
+
+
+def _restore(
+    kind: type[SageError], args: tuple[object, ...], state: dict[str, object]
+) -> SageError:
+    """Rebuild an error from its class, its arguments and its attributes."""
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error

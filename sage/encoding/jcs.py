@@ -61,14 +61,17 @@ def _is_plain(value: Any, depth: int) -> bool:
         raise UsageError(f"not a JSON value: {kind.__name__}")
     if depth == 0:
         raise UsageError(f"not a JSON value: deeper than {JSON_DEPTH_MAX}")
-    plain = True
-    if kind is dict:
-        for name in value:
-            if type(name) is not str:
-                raise UsageError("not a JSON value: a name that is not a string")
-            plain &= name.isascii()
-        value = value.values()
-    for item in value:
+    plain = kind is not dict or _has_ascii_names(value)
+    for item in value.values() if kind is dict else value:
         # Every item is visited even where the answer is known: the visit refuses.
         plain &= _is_plain(item, depth - 1)
     return plain
+
+
+def _has_ascii_names(members: dict[Any, Any]) -> bool:
+    ascii_only = True
+    for name in members:
+        if type(name) is not str:
+            raise UsageError("not a JSON value: a name that is not a string")
+        ascii_only &= name.isascii()
+    return ascii_only
