@@ -65,12 +65,14 @@ __all__ = [
     "hmac_sha256",
     "keccak256",
     "openssl_version",
+    "p256_generate",
     "p256_load_private",
     "p256_load_public",
     "p256_sign",
     "p256_verify",
     "private_bytes",
     "scrypt",
+    "secp256k1_generate",
     "secp256k1_load_private",
     "secp256k1_load_public",
     "secp256k1_sign",
@@ -341,6 +343,16 @@ _SECP256K1_N: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8C
 _SECP256K1_P: Final = 2**256 - 2**32 - 977
 _PREHASHED: Final = ec.ECDSA(Prehashed(SHA256()))
 _DETERMINISTIC: Final = ec.ECDSA(Prehashed(SHA256()), deterministic_signing=True)
+
+
+def p256_generate() -> EcdsaPrivateKey:
+    """Return a fresh private key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def secp256k1_generate() -> EcdsaPrivateKey:
+    """Return a fresh private key."""
+    return ec.generate_private_key(ec.SECP256K1())
 
 
 def p256_load_private(scalar: Buffer) -> EcdsaPrivateKey:
