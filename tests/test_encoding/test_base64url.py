@@ -1,0 +1,125 @@
+"""Canonical base64url: one value, one text (CRYPTO-04)."""
+
+from __future__ import annotations
+
+import array
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sage.encoding import b64u_decode, b64u_encode
+from sage.errors import Code, DecodeError, UsageError
+
+
+# RFC 4648, section 10, without the padding.
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", ""),
+        (b"f", "Zg"),
+        (b"fo", "Zm8"),
+        (b"foo", "Zm9v"),
+        (b"foob", "Zm9vYg"),
+        (b"fooba", "Zm9vYmE"),
+        (b"foobar", "Zm9vYmFy"),
+        (b"\xfb\xff\xfe", "-__-"),
+    ],
+)
+def test_known_values(data: bytes, text: str) -> None:
+    assert b64u_encode(data) == text
+    assert b64u_decode(text) == data
+    assert b64u_decode(text, size=len(data)) == data
+
+
+@given(st.binary(max_size=300))
+def test_round_trip_agrees_with_the_standard_library(data: bytes) -> None:
+    text = b64u_encode(data)
+    assert text == base64.urlsafe_b64encode(data).decode().rstrip("=")
+    assert b64u_decode(text) == data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("Zg==", id="padding"),
+        pytest.param("Zm8=", id="one-pad"),
+        pytest.param("Zm9v=", id="superfluous-pad"),
+        pytest.param("+__-", id="plus"),
+        pytest.param("-/_-", id="slash"),
+        pytest.param("Zm 9v", id="space"),
+        pytest.param("Zm9v\n", id="final-newline"),
+        pytest.param("\tZm9v", id="tab"),
+        pytest.param("Z", id="length-1"),
+        pytest.param("Zm9vY", id="length-5"),
+        pytest.param("Zh", id="bits-behind-one-byte"),
+        pytest.param("Zm9vYh", id="bits-behind-four-bytes"),
+        pytest.param("Zm9", id="bits-behind-two-bytes"),
+        pytest.param("Zm9vYmF", id="bits-behind-five-bytes"),
+        pytest.param("Zm9\u00e9", id="latin-1"),
+        pytest.param("Zm9\uff41", id="full-width-letter"),
+        pytest.param("Zm9\u0661", id="arabic-digit"),
+        pytest.param("Zm\x009", id="nul"),
+        pytest.param("Zm9\ud800", id="lone-surrogate"),
+    ],
+)
+def test_refuses_what_is_not_canonical(text: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        b64u_decode(text)
+    assert caught.value.code is Code.BASE64_MALFORMED
+
+
+@pytest.mark.parametrize("size", [0, 15, 17, 32])
+def test_refuses_another_size(size: int) -> None:
+    text = b64u_encode(bytes(16))
+    with pytest.raises(DecodeError) as caught:
+        b64u_decode(text, size=size)
+    assert caught.value.code is Code.BASE64_MALFORMED
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_size_is_exact(actual: int, wanted: int) -> None:
+    text = b64u_encode(bytes(actual))
+    if actual == wanted:
+        assert b64u_decode(text, size=wanted) == bytes(actual)
+    else:
+        with pytest.raises(DecodeError):
+            b64u_decode(text, size=wanted)
+
+
+@given(st.text(max_size=24) | st.text("AQgw-_=+/ ", max_size=12))
+def test_any_text_decodes_to_what_encodes_to_it(text: str) -> None:
+    """Two texts never mean the same bytes."""
+    try:
+        data = b64u_decode(text)
+    except DecodeError as exc:
+        assert exc.code is Code.BASE64_MALFORMED  # noqa: PT017  # either way is right
+    else:
+        assert b64u_encode(data) == text
+
+
+@pytest.mark.parametrize("text", [b"Zg", None, 7, ["Zg"]])
+def test_decode_wants_str(text: object) -> None:
+    with pytest.raises(UsageError):
+        b64u_decode(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x01\x00",
+        bytearray(b"\x01\x00"),
+        memoryview(b"\x01\x00"),
+        array.array("H", [1]),
+    ],
+    ids=lambda data: type(data).__name__,
+)
+def test_encode_takes_every_buffer(data: bytes) -> None:
+    assert b64u_encode(data) == "AQA"
+
+
+@pytest.mark.parametrize("data", ["text", None, 3, memoryview(b"abcd")[::2]])
+def test_encode_wants_a_contiguous_buffer(data: object) -> None:
+    with pytest.raises(UsageError):
+        b64u_encode(data)  # type: ignore[arg-type]
