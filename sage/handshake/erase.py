@@ -1,0 +1,17 @@
+"""Overwriting secrets that are spent, as well as Python lets us.
+
+What lives in a ``bytearray`` can be overwritten. What the primitives return as
+``bytes`` (a shared secret, an HKDF-Extract) cannot: it is copied out at once and
+dropped, and its memory keeps the value until the allocator uses it again. Private
+keys held by OpenSSL are cleansed by OpenSSL when their last reference goes.
+"""
+
+from __future__ import annotations
+
+__all__ = ["wipe"]
+
+
+def wipe(*buffers: bytearray) -> None:
+    """Overwrite each buffer with zeros and keep its length. Best effort."""
+    for buffer in buffers:
+        buffer[:] = bytes(len(buffer))

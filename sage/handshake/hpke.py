@@ -1,0 +1,219 @@
+"""HPKE's exporter, Base mode, for the one suite of SAGE (RFC 9180; HPKE-01).
+
+KEM 0x0020 DHKEM(X25519, HKDF-SHA256), KDF 0x0001 HKDF-SHA256, AEAD 0x0003
+ChaCha20-Poly1305. The AEAD only takes part by its number: nothing is encrypted
+here, both ends export one secret from the same context (RFC 9180, 5.3).
+
+The functions carry the RFC's names; ``LabeledExtract`` and ``LabeledExpand``
+(section 4) are at the bottom.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NoReturn
+
+from .._crypto import (
+    X25519PrivateKey,
+    hkdf_expand_into,
+    hkdf_extract,
+    x25519_exchange,
+    x25519_generate,
+    x25519_load_private,
+    x25519_public_bytes,
+)
+from ..errors import Code, ProtocolError, UsageError
+from ..identity.signature import as_bytes
+from ..types import Buffer
+from .erase import wipe
+
+__all__ = [
+    "EXPORT_MAX_BYTES",
+    "ExporterContext",
+    "exporter_secret",
+    "extract_and_expand",
+    "key_schedule_context",
+    "schedule_secret",
+    "setup_recipient",
+    "setup_sender",
+]
+
+EXPORT_MAX_BYTES: Final = 255 * 32
+"""The most that one export gives: HKDF-Expand counts its blocks in one byte."""
+
+_KEM_SUITE: Final = b"KEM" + bytes.fromhex("0020")
+_HPKE_SUITE: Final = b"HPKE" + bytes.fromhex("0020 0001 0003")
+_MODE_BASE: Final = b"\x00"
+
+
+class ExporterContext:
+    """What both ends hold after the setup: a secret to export secrets from.
+
+    The exporter secret is overwritten by `wipe`, best effort.
+    """
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytearray) -> None:
+        self._secret: bytearray | None = secret
+
+    def export(self, exporter_context: Buffer, length: int) -> bytes:
+        """Return ``length`` bytes bound to ``exporter_context`` (RFC 9180, 5.3).
+
+        Args:
+            exporter_context: any bytes; other bytes give unrelated secrets.
+            length: 1 to 8160 bytes.
+
+        Raises:
+            UsageError: another length or type, or the context was wiped.
+        """
+        if type(length) is not int or not 1 <= length <= EXPORT_MAX_BYTES:
+            raise UsageError(f"an export is 1..{EXPORT_MAX_BYTES} bytes")
+        out = bytearray(length)
+        self.export_into(exporter_context, out)
+        return bytes(out)
+
+    def export_into(self, exporter_context: Buffer, out: bytearray) -> None:
+        """Fill ``out``, 1 to 8160 bytes, so that the caller can wipe it later.
+
+        Raises:
+            UsageError: another length or type, or the context was wiped.
+        """
+        if self._secret is None:
+            raise UsageError("this exporter context was wiped")
+        context = as_bytes(exporter_context, "exporter context")
+        _labeled_expand_into(_HPKE_SUITE, self._secret, b"sec", context, out)
+
+    def wipe(self) -> None:
+        """Forget the exporter secret; every later export is refused. Best effort."""
+        if self._secret is not None:
+            wipe(self._secret)
+            self._secret = None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be written down."""
+        raise TypeError("an exporter context cannot be pickled or copied")
+
+
+def setup_sender(
+    public_key: Buffer, info: Buffer, *, ephemeral: X25519PrivateKey | None = None
+) -> tuple[bytes, ExporterContext]:
+    """Open a context towards the holder of ``public_key`` (SetupBaseS).
+
+    Args:
+        public_key: the recipient's raw X25519 key, 32 bytes.
+        info: application data that both ends must agree on.
+        ephemeral: a key pair used for this call and never again; fresh by default.
+
+    Returns:
+        ``enc``, 32 bytes to send to the recipient, and the context.
+
+    Raises:
+        ProtocolError: the public key is not 32 bytes or of small order
+            (``handshake.invalid-kem``).
+        UsageError: a key or ``info`` is not a buffer.
+    """
+    recipient = as_bytes(public_key, "public key")
+    about = as_bytes(info, "info")
+    secret = x25519_generate() if ephemeral is None else ephemeral
+    enc = x25519_public_bytes(secret)
+    return enc, _context(_dh(secret, recipient), enc + recipient, about)
+
+
+def setup_recipient(
+    enc: Buffer, private_key: Buffer | X25519PrivateKey, info: Buffer
+) -> ExporterContext:
+    """Open the same context from the ``enc`` of a sender (SetupBaseR).
+
+    Args:
+        enc: what the sender's setup returned, 32 bytes.
+        private_key: the recipient's raw X25519 key, 32 bytes, or a loaded one.
+        info: the same bytes as at the sender; others give another context.
+
+    Raises:
+        ProtocolError: ``enc`` is not 32 bytes or of small order
+            (``handshake.invalid-kem``).
+        UsageError: the private key is not 32 bytes, or something is not a buffer.
+    """
+    encapsulated, about = as_bytes(enc, "enc"), as_bytes(info, "info")
+    if not isinstance(private_key, X25519PrivateKey):
+        private_key = x25519_load_private(as_bytes(private_key, "private key"))
+    kem_context = encapsulated + x25519_public_bytes(private_key)
+    return _context(_dh(private_key, encapsulated), kem_context, about)
+
+
+def extract_and_expand(dh: Buffer, kem_context: bytes) -> bytearray:
+    """Return the KEM's 32-byte shared secret (RFC 9180, 4.1)."""
+    prk = _labeled_extract(_KEM_SUITE, b"", b"eae_prk", dh)
+    try:
+        return _labeled_expand(_KEM_SUITE, prk, b"shared_secret", kem_context)
+    finally:
+        wipe(prk)
+
+
+def key_schedule_context(info: bytes) -> bytes:
+    """Return the 65 bytes ``mode ‖ psk_id_hash ‖ info_hash`` (RFC 9180, 5.1)."""
+    psk_id_hash = _labeled_extract(_HPKE_SUITE, b"", b"psk_id_hash", b"")
+    info_hash = _labeled_extract(_HPKE_SUITE, b"", b"info_hash", info)
+    return _MODE_BASE + psk_id_hash + info_hash
+
+
+def schedule_secret(shared_secret: Buffer) -> bytearray:
+    """Return the key schedule's 32-byte ``secret``, without a PSK (RFC 9180, 5.1)."""
+    return _labeled_extract(_HPKE_SUITE, shared_secret, b"secret", b"")
+
+
+def exporter_secret(shared_secret: Buffer, info: bytes) -> bytearray:
+    """Return the key schedule's 32-byte ``exporter_secret`` (RFC 9180, 5.1)."""
+    secret = schedule_secret(shared_secret)
+    try:
+        context = key_schedule_context(info)
+        return _labeled_expand(_HPKE_SUITE, secret, b"exp", context)
+    finally:
+        wipe(secret)
+
+
+def _dh(private: X25519PrivateKey, public: bytes) -> bytearray:
+    try:
+        return bytearray(x25519_exchange(private, public))
+    except ProtocolError as exc:
+        raise ProtocolError(
+            "unusable KEM public key", code=Code.HANDSHAKE_INVALID_KEM
+        ) from exc
+
+
+def _context(dh: bytearray, kem_context: bytes, info: bytes) -> ExporterContext:
+    """Run the key schedule; consumes ``dh``."""
+    shared_secret = bytearray()
+    try:
+        shared_secret = extract_and_expand(dh, kem_context)
+        return ExporterContext(exporter_secret(shared_secret, info))
+    finally:
+        wipe(dh, shared_secret)
+
+
+def _labeled_extract(
+    suite: bytes, salt: Buffer, label: bytes, ikm: Buffer
+) -> bytearray:
+    labeled = bytearray(b"HPKE-v1" + suite + label)
+    labeled += ikm
+    try:
+        return bytearray(hkdf_extract(salt, labeled))
+    finally:
+        wipe(labeled)
+
+
+def _labeled_expand(
+    suite: bytes, prk: bytearray, label: bytes, info: bytes
+) -> bytearray:
+    out = bytearray(32)
+    _labeled_expand_into(suite, prk, label, info, out)
+    return out
+
+
+def _labeled_expand_into(
+    suite: bytes, prk: bytearray, label: bytes, info: bytes, out: bytearray
+) -> None:
+    if not 1 <= len(out) <= EXPORT_MAX_BYTES:
+        raise UsageError(f"an export is 1..{EXPORT_MAX_BYTES} bytes")
+    length = len(out).to_bytes(2, "big")
+    hkdf_expand_into(prk, length + b"HPKE-v1" + suite + label + info, out)
