@@ -1,0 +1,106 @@
+"""Every number has the value, and the relation to the others, that it should."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+
+import pytest
+
+from sage import limits
+
+FIXED = {
+    # (b), (c), (f) to (h) of the protocol: another value is another protocol.
+    "DID_MAX_BYTES": 256,
+    "KEY_URL_MAX_BYTES": 289,
+    "JSON_MAX_BYTES": 16_777_216,
+    "JSON_DEPTH_MAX": 64,
+    "JSON_INTEGER_MAX": 2**53 - 1,
+    "AGENT_RECORD_MAX_BYTES": 65_536,
+    "WEB_RESPONSE_MAX_BYTES": 69_632,
+    "WEB_RECORD_LIFETIME_MAX_S": 5,
+    "OBSERVATION_MAX_AGE_S": 5,
+    "NONCE_BYTES": 16,
+    "FRESHNESS_WINDOW_S": 300,
+    "FRESHNESS_SKEW_S": 30,
+    "REPLAY_GRACE_S": 30,
+    "REPLAY_QUARANTINE_S": 360,
+    "HANDSHAKE_MAX_BYTES": 16_384,
+    "HANDSHAKE_PENDING_S": 300,
+    "GENERATION_RECORDS": 256,
+    "SESSION_MAX_RECORDS": 1000,
+    "SESSION_MAX_AGE_S": 3600,
+    "SESSION_IDLE_S": 600,
+    "SESSION_ID_BYTES": 16,
+    "REPLAY_WINDOW_BITS": 1024,
+    "RECORD_MIN_BYTES": 36,
+    "RECORD_MAX_BYTES": 8_388_608,
+    "RECORD_PLAINTEXT_MAX_BYTES": 8_388_572,
+    "RECORD_AAD_FIXED_BYTES": 63,
+    "RECORD_AAD_MAX_BYTES": 4096,
+    "RECORD_CALLER_AAD_MAX_BYTES": 4033,
+    "PAYLOAD_MAX_BYTES": 8_388_608,
+    "METADATA_MAX_KEYS": 32,
+    "METADATA_VALUE_MAX_BYTES": 1024,
+    "METADATA_JCS_MAX_BYTES": 4096,
+}
+
+
+def assigned_names() -> list[str]:
+    """Return the names that the module assigns, in the order of the file."""
+    return [
+        node.target.id
+        for node in ast.parse(inspect.getsource(limits)).body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    ]
+
+
+def test_all_is_complete_and_sorted() -> None:
+    assert list(limits.__all__) == sorted(limits.__all__)
+    assert set(limits.__all__) == set(assigned_names()) - {"__all__"}
+
+
+@pytest.mark.parametrize(("name", "value"), FIXED.items())
+def test_the_protocols_numbers(name: str, value: float) -> None:
+    assert getattr(limits, name) == value
+
+
+@pytest.mark.parametrize("name", limits.__all__)
+def test_numbers_are_positive_and_carry_their_unit(name: str) -> None:
+    value = getattr(limits, name)
+    assert type(value) in (int, float)
+    assert value > 0
+    if isinstance(value, float):
+        assert name.endswith("_S"), "only durations are fractions"
+    if name.endswith("_BYTES"):
+        assert isinstance(value, int)
+
+
+def test_derived_numbers_agree() -> None:
+    # seq, nonce; the tag makes the shortest record.
+    assert limits.RECORD_HEADER_BYTES == 8 + limits.AEAD_NONCE_BYTES
+    assert limits.RECORD_MIN_BYTES == limits.RECORD_HEADER_BYTES + limits.AEAD_TAG_BYTES
+    # domain, transcript hash, direction, sequence, length.
+    assert (
+        len(b"sage-record|0.10.0") + limits.TRANSCRIPT_HASH_BYTES + 1 + 8 + 4
+    ) == limits.RECORD_AAD_FIXED_BYTES
+    # A lost replay state is forgotten once nothing it knew can be fresh.
+    assert limits.REPLAY_QUARANTINE_S == (
+        limits.FRESHNESS_WINDOW_S + limits.FRESHNESS_SKEW_S + limits.REPLAY_GRACE_S
+    )
+    # A DID, "#" and a key id of 32.
+    assert limits.KEY_URL_MAX_BYTES == limits.DID_MAX_BYTES + 1 + 32
+    # A payload and its envelope fit, in base64url.
+    assert limits.PAYLOAD_MAX_BYTES * 4 // 3 < limits.ENVELOPE_MAX_BYTES
+
+
+def test_ours_stay_within_the_protocols() -> None:
+    assert limits.ENVELOPE_TTL_S <= limits.FRESHNESS_WINDOW_S
+    assert 1 <= limits.REGISTRY_RECORD_TTL_S <= limits.WEB_RECORD_LIFETIME_MAX_S
+    assert limits.SCRYPT_N <= limits.SCRYPT_N_MAX
+    assert limits.SCRYPT_N & (limits.SCRYPT_N - 1) == 0
+    assert limits.KEY_BLOCK_BYTES >= (
+        limits.SEED_BYTES + limits.TRANSCRIPT_HASH_BYTES + 3 * limits.AEAD_KEY_BYTES
+    )
+    assert limits.HANDSHAKE_TIMEOUT_S < limits.HANDSHAKE_PENDING_S
+    assert limits.IDLE_CONNECTION_TIMEOUT_S <= limits.SESSION_IDLE_S
