@@ -14,6 +14,9 @@ __all__: Final = [
     "AEAD_NONCE_BYTES",
     "AEAD_TAG_BYTES",
     "AGENT_RECORD_MAX_BYTES",
+    "AGENT_RECORD_MAX_KEYS",
+    "AGENT_RECORD_MAX_SERVICES",
+    "AGENT_RECORD_VERSION_MAX",
     "CLOSE_TIMEOUT_S",
     "CONNECT_TIMEOUT_S",
     "DID_MAX_BYTES",
@@ -71,7 +74,9 @@ __all__: Final = [
     "SESSION_MAX_AGE_S",
     "SESSION_MAX_RECORDS",
     "TRANSCRIPT_HASH_BYTES",
+    "UNAUTHENTICATED_MAX_BYTES",
     "WEB_RECORD_LIFETIME_MAX_S",
+    "WEB_RECORD_LIFETIME_MIN_S",
     "WEB_RESPONSE_MAX_BYTES",
     "X25519_KEY_BYTES",
 ]
@@ -98,7 +103,11 @@ JSON_INTEGER_MAX: Final = 9_007_199_254_740_991
 
 # Agent records and their publication (REG-01..08).
 AGENT_RECORD_MAX_BYTES: Final = 65_536
+AGENT_RECORD_MAX_KEYS: Final = 128
+AGENT_RECORD_MAX_SERVICES: Final = 16
+AGENT_RECORD_VERSION_MAX: Final = 2**64 - 1
 WEB_RESPONSE_MAX_BYTES: Final = 69_632
+WEB_RECORD_LIFETIME_MIN_S: Final = 1
 WEB_RECORD_LIFETIME_MAX_S: Final = 5
 OBSERVATION_MAX_AGE_S: Final = 5.0
 
@@ -179,6 +188,10 @@ IDLE_CONNECTION_TIMEOUT_S: Final = SESSION_IDLE_S
 MAX_CONNECTIONS: Final = 10_000
 MAX_SESSIONS_PER_CONNECTION: Final = 4
 MAX_REQUESTS_IN_FLIGHT: Final = 64
+
+# A handshake's envelope is at most 16 KiB of payload in base64url, 4 KiB of
+# metadata and names: nobody needs more before having proven who they are.
+UNAUTHENTICATED_MAX_BYTES: Final = 64 * 1024
 
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5

@@ -1,0 +1,115 @@
+"""Reading and replacing small files so that nobody sees half of one."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import ConfigError
+
+__all__ = ["exclusive", "read_regular", "reason", "write_atomic"]
+
+
+def read_regular(
+    path: Path, max_bytes: int, *, private: bool = False, follow: bool = True
+) -> bytes:
+    """Read a regular file, looking at the very file that was opened.
+
+    Args:
+        path: the file; a pipe or a device is refused, not waited for.
+        max_bytes: a longer file is refused, before it is read.
+        private: refuse a file that others than its owner may touch (POSIX).
+        follow: whether the last part of the path may be a symbolic link.
+
+    Raises:
+        ConfigError: not a regular file, too long, or not private.
+        OSError: it cannot be opened or read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if not follow:
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path} is not a regular file")
+        if private and os.name == "posix" and status.st_mode & 0o077:
+            raise ConfigError(f"{path} is open to other users: chmod 600 {path}")
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > max_bytes:
+        raise ConfigError(f"{path} is longer than {max_bytes} bytes")
+    return data
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int) -> None:
+    """Replace a file in one step that survives a loss of power.
+
+    The new content is on the disk under another name before the name changes. That
+    other file is readable by its owner alone until it gets ``mode``.
+
+    Raises:
+        OSError: it cannot be written; then the old file is still there.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:32]}.", dir=path.parent)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if os.name == "posix":
+                os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Be the only one in this block for a folder, among processes that ask (POSIX).
+
+    Raises:
+        ConfigError: somebody else is; nobody waits.
+        OSError: the folder cannot be opened.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{folder} is being written by another process") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def reason(exc: Exception) -> str:
+    """Return why, without the path that the caller's own text already has."""
+    return getattr(exc, "strerror", None) or str(exc)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename durable; Windows and some file systems cannot be asked to."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
