@@ -1,0 +1,237 @@
+"""What a request and a response have in common: members, bytes, signature.
+
+An envelope's canonical JSON is needed four times: complete (to send, to hash),
+without the signature (to sign), and without payload and signature (the AAD of the
+session record). The payload may be megabytes, so its base64url is written once, the
+rest is encoded once in three pieces, and each of the four is one join.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, ClassVar, Self, TypeVar
+
+from .._crypto import sha256
+from ..encoding import b64u_encode, jcs, parse_strict
+from ..errors import Code, DecodeError, PeerError, UsageError
+from ..identity.keys import SigningKey
+from ..limits import ENVELOPE_MAX_BYTES
+from ..types import Buffer, Did, Json, JsonObject, KeyUrl, Role, SessionId
+from .schema import VERSION, check_members, check_names, check_version, decode_member
+
+__all__ = ["Envelope", "parse_envelope", "sign"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """The members that requests and responses share (TRANSPORT-01).
+
+    Immutable, and always within the schema: an envelope that exists has passed every
+    check that needs neither a clock nor a key. ``None`` is an absent member.
+
+    Attributes:
+        id: UUIDv4, lower case; fresh for every envelope, never used twice.
+        did: the sender.
+        recipient: whom it is for.
+        kid: the sender's signing key; a key of ``did``.
+        created: wall seconds.
+        expires: wall seconds; 1 to 300 after ``created``.
+        nonce: 16 random bytes as 22 characters of base64url.
+        encoding: ``plain`` or ``session``.
+        context_id: UUIDv4; the handshake's ``ctx`` in a session.
+        task_id: UUIDv4.
+        session_id: 22 characters; exactly where ``encoding`` is ``session``.
+        role: the sender's end of the handshake; always there in a session.
+        metadata: up to 32 texts of up to 1024 bytes; 4096 bytes as canonical JSON.
+        version: ``0.10.0``.
+        signature: up to 65 bytes; ``None`` until `sign` was here.
+
+    Raises:
+        UsageError: a member is missing, or not what the schema says.
+    """
+
+    id: str
+    did: Did
+    recipient: Did
+    kid: KeyUrl
+    created: int
+    expires: int
+    nonce: str
+    encoding: str = "plain"
+    context_id: str | None = None
+    task_id: str | None = None
+    session_id: SessionId | None = None
+    role: Role | None = None
+    metadata: Mapping[str, str] | None = field(default=None, hash=False)
+    version: str = VERSION
+    signature: bytes | None = field(default=None, repr=False)
+
+    _LABEL: ClassVar[bytes]
+    _BODY: ClassVar[str]
+    _REQUIRED: ClassVar[tuple[str, ...]]
+    _OPTIONAL: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        """Hold the caller's members against the schema."""
+        try:
+            self._check()
+        except PeerError as exc:
+            raise UsageError(f"not an envelope: {exc}") from exc
+
+    @classmethod
+    def from_json(cls, members: JsonObject) -> Self:
+        """Build an envelope from an object that `parse_strict` returned.
+
+        Raises:
+            DecodeError, ProtocolError: as for `decode_envelope`.
+        """
+        check_version(members)
+        check_names(members, required=cls._REQUIRED, optional=cls._OPTIONAL)
+        values = dict.fromkeys((*cls._REQUIRED, *cls._OPTIONAL))
+        for name, value in members.items():
+            values[name] = decode_member(name, value)
+        self = object.__new__(cls)
+        self.__dict__.update(values)
+        self._check()
+        # It was canonical, so it is what encoding the bytes again would give.
+        body = members[cls._BODY]
+        self.__dict__["_body_text"] = str(body).encode("ascii")
+        return self
+
+    @classmethod
+    def decode(cls, data: Buffer | str) -> Self:
+        """Decode one signed envelope of this kind.
+
+        Raises:
+            DecodeError, ProtocolError: as for `decode_envelope`.
+            UsageError: ``data`` is neither a buffer nor ``str``.
+        """
+        return cls.from_json(parse_envelope(data))
+
+    def to_json(self) -> JsonObject:
+        """Return the members as a JSON object, absent ones left out."""
+        members = self._head_members()
+        members[self._BODY] = self._body_text.decode("ascii")
+        if self.signature is not None:
+            members["signature"] = b64u_encode(self.signature)
+        return members
+
+    def encode(self) -> bytes:
+        """Return what is sent: the canonical JSON (RFC 8785) of the signed envelope.
+
+        Raises:
+            UsageError: it is not signed.
+        """
+        if self.signature is None:
+            raise UsageError("the envelope is not signed")
+        return self._join(b"", b'"signature":"%b",' % _ascii_b64u(self.signature))
+
+    def signing_input(self) -> bytes:
+        """Return what is signed: a label, and all but the signature (TRANSPORT-02)."""
+        return self._join(self._LABEL, b"")
+
+    def caller_aad(self) -> bytes:
+        """Return what a session record binds: all but body and signature.
+
+        Every other member must be final before the record is sealed (SESSION-03).
+        """
+        return b"{%b}" % b",".join(self._head)
+
+    def _join(self, label: bytes, signature: bytes) -> bytes:
+        before, between, after = self._head
+        body = (b',"', self._BODY.encode("ascii"), b'":"', self._body_text, b'",')
+        return b"".join(
+            (label, b"{", before, *body, between, b",", signature, after, b"}")
+        )
+
+    @cached_property
+    def _head(self) -> tuple[bytes, bytes, bytes]:
+        """All but body and signature, cut where those two are sorted in."""
+        groups: tuple[JsonObject, JsonObject, JsonObject] = ({}, {}, {})
+        for name, value in self._head_members().items():
+            groups[(name > self._BODY) + (name > "signature")][name] = value
+        before, between, after = (jcs(group)[1:-1] for group in groups)
+        return before, between, after
+
+    @cached_property
+    def _body_text(self) -> bytes:
+        return _ascii_b64u(getattr(self, self._BODY))
+
+    @cached_property
+    def _digest(self) -> bytes:
+        return sha256(self.encode())
+
+    def _head_members(self) -> JsonObject:
+        members: JsonObject = {}
+        for name in (*self._REQUIRED, *self._OPTIONAL):
+            value = getattr(self, name)
+            if value is not None and name != self._BODY and name != "signature":
+                members[name] = _to_json(value)
+        return members
+
+    def _check(self) -> None:
+        if isinstance(self.metadata, Mapping):
+            # A copy that nobody can change: signature and AAD depend on it.
+            frozen = MappingProxyType(dict(self.metadata))
+            object.__setattr__(self, "metadata", frozen)
+        # Until it is signed, an envelope has no signature; decoding demands one.
+        optional = (*self._OPTIONAL, "signature")
+        values = {name: getattr(self, name) for name in (*self._REQUIRED, *optional)}
+        check_members(values, optional=optional)
+
+    def _share_head(self, other: Self) -> Self:
+        """Give a copy with another body what is encoded already."""
+        other.__dict__["_head"] = self._head
+        return other
+
+    def _with_signature(self, signature: bytes) -> Self:
+        changed = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__)
+        changed.__dict__.pop("_digest", None)
+        changed.__dict__["signature"] = signature
+        return changed
+
+
+_E = TypeVar("_E", bound=Envelope)
+
+
+def sign(envelope: _E, key: SigningKey) -> _E:
+    """Return the envelope with its signature (TRANSPORT-02).
+
+    Raises:
+        UsageError: ``key`` is not the key that the envelope names.
+    """
+    if key.kid != envelope.kid:
+        raise UsageError("the envelope names another key")
+    return envelope._with_signature(key.sign(envelope.signing_input()))
+
+
+def parse_envelope(data: Buffer | str) -> JsonObject:
+    """Parse the JSON object of one envelope: its size first, its members not yet.
+
+    Raises:
+        DecodeError: longer than 16 MiB (``size.exceeded``), not strict JSON
+            (``json.malformed``), not an object (``envelope.malformed``).
+        UsageError: ``data`` is neither a buffer nor ``str``.
+    """
+    members = parse_strict(data, max_bytes=ENVELOPE_MAX_BYTES)
+    if not isinstance(members, dict):
+        raise DecodeError("the envelope is not an object", code=Code.ENVELOPE_MALFORMED)
+    return members
+
+
+def _to_json(value: Any) -> Json:
+    if isinstance(value, Role):
+        return value.value
+    if isinstance(value, bytes):
+        return b64u_encode(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value  # type: ignore[no-any-return]  # str, int or bool, as checked
+
+
+def _ascii_b64u(data: bytes) -> bytes:
+    return b64u_encode(data).encode("ascii")

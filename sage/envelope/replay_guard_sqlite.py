@@ -1,0 +1,146 @@
+"""A replay guard in a file: it survives its process, and several may share it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+from ..errors import UsageError
+from ..limits import REPLAY_GUARD_ENTRIES
+from .replay_database import DamagedDatabase, ReplayDatabase, set_aside
+from .replay_guard import PURGE_ENTRIES, Reservation, Watch, overloaded, replayed
+
+__all__ = ["SqliteReplayGuard"]
+
+
+class SqliteReplayGuard:
+    """Remembers in an SQLite file, for all processes of one machine that open it.
+
+    A restart, or a process that dies, loses nothing and costs nothing. A reboot that
+    cut the file off, a file deleted or damaged, a wall clock set back: each ends in
+    the quarantine of 360 s, kept in the file. All processes must pass the same
+    monotonic clock (on Linux, `time.monotonic` is one).
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        now: float | None = None,
+        max_entries: int = REPLAY_GUARD_ENTRIES,
+        assume_no_history: bool = False,
+    ) -> None:
+        """Open the file, mode 0600, or make it; reads all of it once.
+
+        Args:
+            path: on a local file system.
+            now: monotonic seconds, from which a quarantine counts; ``None`` lets it
+                count from the first `reserve`.
+            max_entries: how many live entries it holds before it refuses.
+            assume_no_history: if the file is new, so is the identity, or the caller
+                accepts that plain envelopes of the last 300 s can be played to it
+                again. No quarantine, then. Say so once, when the identity is made:
+                said at every start, it also covers up that a file was deleted.
+
+        Raises:
+            ConfigError: the file cannot be opened, is not a replay database, or
+                others may read or write it.
+            Overloaded: it is locked for too long, or the disk is full.
+            UsageError: ``max_entries`` is less than 3.
+        """
+        if max_entries < 3:
+            raise UsageError("a replay guard needs room for one message: 3 entries")
+        self._path = Path(path)
+        self._max_entries = max_entries
+        self._lock = threading.Lock()
+        self._database: ReplayDatabase | None
+        try:
+            self._database = self._open(now, assume_no_history=assume_no_history)
+        except DamagedDatabase:
+            set_aside(self._path)
+            self._database = self._open(now, assume_no_history=False)
+
+    async def reserve(
+        self, reservation: Reservation, *, now: float, unix_time: int
+    ) -> None:
+        """Reserve everything that an envelope uses up (see `ReplayGuard`).
+
+        One transaction: some fifty microseconds, without giving way to other tasks;
+        at most half a second when another process holds the file.
+        """
+        with self._lock:
+            if self._database is None:
+                raise UsageError("the replay guard is closed")
+            if not self._database.is_in_place():
+                self._replace(self._database, now)
+            try:
+                self._reserve(self._database, reservation, now, unix_time)
+            except DamagedDatabase:
+                set_aside(self._path)
+                self._replace(self._database, now)
+                self._reserve(self._database, reservation, now, unix_time)
+
+    def close(self) -> None:
+        """Write everything to disk and mark the file as closed in order."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+            self._database = None
+
+    def _open(self, now: float | None, *, assume_no_history: bool) -> ReplayDatabase:
+        return ReplayDatabase(self._path, now=now, assume_no_history=assume_no_history)
+
+    def _replace(self, database: ReplayDatabase, now: float) -> None:
+        """Go on with whatever file is there now: a new one is in quarantine."""
+        replacement = self._open(now, assume_no_history=False)
+        database.abandon()
+        self._database = replacement
+
+    def _reserve(
+        self,
+        database: ReplayDatabase,
+        reservation: Reservation,
+        now: float,
+        unix_time: int,
+    ) -> None:
+        with database.transaction() as connection:
+            watch, entries = database.load()
+            watch.observe(now, unix_time)
+            if not watch.quarantined:
+                watch.check(reservation)
+                entries += self._take(connection, reservation, watch, entries)
+            database.save(watch, entries)
+        # After the commit: the quarantine is kept, although it refuses.
+        watch.check(reservation)
+
+    def _take(
+        self,
+        connection: sqlite3.Connection,
+        reservation: Reservation,
+        watch: Watch,
+        entries: int,
+    ) -> int:
+        """Drop a few expired entries, add the new ones; return the difference."""
+        change = -connection.execute(
+            "DELETE FROM reservation WHERE key IN"
+            " (SELECT key FROM reservation WHERE until <= ? LIMIT ?)",
+            (watch.clock, PURGE_ENTRIES),
+        ).rowcount
+        keys = reservation.keys()
+        for index, key in enumerate(keys):
+            row = connection.execute(
+                "SELECT until FROM reservation WHERE key = ?", (key,)
+            ).fetchone()
+            if row is not None:
+                if row[0] > watch.clock:
+                    raise replayed(index)
+                change -= 1  # expired, and about to be replaced
+        if entries + change + len(keys) > self._max_entries:
+            raise overloaded(self._max_entries)
+        connection.executemany(
+            "INSERT OR REPLACE INTO reservation VALUES (?, ?)",
+            [(key, reservation.until) for key in keys],
+        )
+        return change + len(keys)
