@@ -194,8 +194,7 @@ def _context(dh: bytearray, kem_context: bytes, info: bytes) -> ExporterContext:
 def _labeled_extract(
     suite: bytes, salt: Buffer, label: bytes, ikm: Buffer
 ) -> bytearray:
-    labeled = bytearray(b"HPKE-v1" + suite + label)
-    labeled += ikm
+    labeled = bytearray().join((b"HPKE-v1", suite, label, ikm))
     try:
         return bytearray(hkdf_extract(salt, labeled))
     finally:

@@ -9,7 +9,7 @@ whether a completion answers *our* initiation is the initiator's question.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, Self
 
 from ..encoding import b64u_decode, b64u_encode, jcs, parse_strict
 from ..errors import Code, DecodeError, ProtocolError

@@ -118,11 +118,10 @@ def derive_prk(exporter: Buffer, shared: Buffer, transcript_hash: bytes) -> byte
         ProtocolError: a secret is not 32 bytes or all zero
             (``handshake.invalid-combiner-input``).
     """
-    ikm = bytearray()
+    _check_input(exporter)
+    _check_input(shared)
+    ikm = bytearray().join((exporter, shared))  # one allocation, nothing left behind
     try:
-        for secret in (exporter, shared):
-            _check_input(secret)
-            ikm += secret
         return bytearray(hkdf_extract(transcript_hash, ikm))
     finally:
         wipe(ikm)
