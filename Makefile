@@ -1,0 +1,142 @@
+# All that a clone needs is GNU make and Python 3.11 or newer: `make help`.
+#
+# Where a C compiler works, the core is compiled, and a build that breaks is an
+# error. Where none works, the pure-Python twin runs instead, and make says so.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+CC ?= cc
+VENV ?= .venv
+PYTEST_ARGS ?= -q
+
+PY := $(VENV)/bin/python
+STAMPS := $(VENV)/.stamps
+PIP := $(PY) -m pip --disable-pip-version-check -qq
+
+# Both switches are make's to set, one command at a time.
+unexport SAGE_NO_EXTENSIONS SAGE_REQUIRE_EXTENSIONS
+export CC
+
+# --- which twin --------------------------------------------------------------------
+
+# Compile and link the first line of a real extension. `test -s` is for compilers
+# that succeed without doing anything.
+define PROBE
+dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT; \
+include=$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))'); \
+printf '\043include <Python.h>\nint probe(void) { return PY_MAJOR_VERSION; }\n' \
+	> "$$dir/probe.c"; \
+$(CC) -shared -fPIC -I"$$include" "$$dir/probe.c" -o "$$dir/probe.so" \
+	> /dev/null 2>&1 && test -s "$$dir/probe.so" && echo compiled || echo pure
+endef
+
+GOALS := $(or $(MAKECMDGOALS),help)
+ifneq ($(filter-out help clean,$(GOALS)),)
+  ifeq ($(SAGE_NO_EXTENSIONS),1)
+    TWIN := pure
+    WHY := SAGE_NO_EXTENSIONS=1
+  else
+    TWIN := $(shell $(PROBE))
+    WHY := no working C compiler (CC=$(CC))
+  endif
+  ifeq ($(TWIN),compiled)
+    RUN := SAGE_REQUIRE_EXTENSIONS=1
+  else ifeq ($(SAGE_REQUIRE_EXTENSIONS),1)
+    $(error $(WHY), and SAGE_REQUIRE_EXTENSIONS=1 demands the compiled core)
+  else
+    RUN := SAGE_NO_EXTENSIONS=1
+    $(info $(WHY): building the pure-Python twin)
+  endif
+endif
+
+# --- the environment ---------------------------------------------------------------
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "sage needs Python 3.11 or newer; try make PYTHON=python3.11" >&2; exit 1; }
+	@echo "creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+# What the build itself needs goes in first, so that builds need no network.
+$(STAMPS)/build: pyproject.toml $(STAMPS)/venv
+	@$(PY) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' > $@.txt
+	@$(PIP) install -r $@.txt
+	@touch $@
+
+# The package, editable, with one set of extras; nothing is compiled here.
+.PRECIOUS: $(STAMPS)/with-%
+$(STAMPS)/with-%: pyproject.toml setup.py $(STAMPS)/build
+	@echo "installing sage-secure[$*] into $(VENV)"
+	@SAGE_NO_EXTENSIONS=1 $(PIP) install --no-build-isolation --editable '.[$*]'
+	@touch $@
+
+$(STAMPS)/core-compiled: pyproject.toml setup.py sage/_core.pyx $(STAMPS)/build
+	@echo "compiling sage._core (CC=$(CC))"
+	@SAGE_REQUIRE_EXTENSIONS=1 $(PY) setup.py --quiet build_ext --inplace --force
+	@touch $@
+
+# A compiled core that is already there does no harm: $(RUN) decides what runs.
+$(STAMPS)/core-pure: $(STAMPS)/build
+	@touch $@
+
+CORE := $(STAMPS)/core-$(TWIN)
+
+# --- what to do --------------------------------------------------------------------
+
+.PHONY: help demo test test-all lint docs bench bench-check clean
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMPS)/with-cli $(CORE) ## run two agents over TLS, and three attacks on them
+	@$(RUN) $(VENV)/bin/sage demo
+
+test: SELECT := -m "not slow"
+test: run-tests ## run the tests on the compiled core, then on the pure-Python twin
+
+test-all: SELECT :=
+test-all: run-tests ## the same with the tests that take long
+
+.PHONY: run-tests
+run-tests: $(STAMPS)/with-test $(CORE)
+ifeq ($(TWIN),compiled)
+	@echo "== tests, compiled core =="
+	@SAGE_REQUIRE_EXTENSIONS=1 $(PY) -m pytest $(SELECT) $(PYTEST_ARGS)
+else
+	@echo "== tests, compiled core: left out, $(WHY) =="
+endif
+	@echo "== tests, pure-Python twin =="
+	@SAGE_NO_EXTENSIONS=1 $(PY) -m pytest --pure $(SELECT) $(PYTEST_ARGS)
+
+lint: $(STAMPS)/with-dev ## ruff and mypy
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy --strict
+
+docs: $(STAMPS)/with-dev $(CORE) ## build docs/_build/html and run the examples in it
+	@$(RUN) $(PY) -m sphinx -q -W --keep-going -b doctest docs docs/_build/doctest
+	@$(RUN) $(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+ASV = cd asv_bench && $(RUN) $(CURDIR)/$(PY) -m asv
+ASV_HERE = -E existing:$(CURDIR)/$(PY) --set-commit-hash $$(git rev-parse HEAD)
+
+bench: $(STAMPS)/with-dev $(CORE) ## measure this commit on this machine with asv
+	@$(ASV) machine --yes > /dev/null
+	@$(ASV) run $(ASV_HERE)
+
+bench-check: $(STAMPS)/with-dev $(CORE) ## run every benchmark once, to see that it runs
+	@$(ASV) machine --yes > /dev/null
+	@$(ASV) run $(ASV_HERE) --quick --dry-run --show-stderr
+
+clean: ## remove everything that make made
+	@rm -rf $(VENV) build dist docs/_build sage_secure.egg-info asv_bench/.asv
+	@rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	@rm -f sage/_core.c sage/_core.html sage/_core*.so sage/_core*.pyd
+	@find sage tests docs asv_bench -name __pycache__ -prune -exec rm -rf {} +
