@@ -35,7 +35,9 @@ OURS = [
     == (0, X25519, 1, 3)
 ]
 # The KEM does not know the KDF and AEAD that follow, nor whether there is a PSK.
-SAME_KEM = [case for case in SETS if case["kem_id"] == X25519 and case["mode"] in (0, 1)]
+SAME_KEM = [
+    case for case in SETS if case["kem_id"] == X25519 and case["mode"] in (0, 1)
+]
 PYHPKE = CipherSuite.new(
     KEMId.DHKEM_X25519_HKDF_SHA256, KDFId.HKDF_SHA256, AEADId.CHACHA20_POLY1305
 )
@@ -71,8 +73,9 @@ def test_rfc9180_exports(case):
     assert enc == raw(case, "enc")
     recipient = setup_recipient(enc, raw(case, "skRm"), raw(case, "info"))
     for export in case["exports"]:
-        context, expected = raw(export, "exporter_context"), raw(
-            export, "exported_value"
+        context, expected = (
+            raw(export, "exporter_context"),
+            raw(export, "exported_value"),
         )
         assert sender.export(context, export["L"]) == expected
         assert recipient.export(context, export["L"]) == expected

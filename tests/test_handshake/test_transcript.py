@@ -57,7 +57,9 @@ def test_worked_session_id(worked):
     assert transcript.session_id(unhex(worked, "th")) == worked["sid"]
 
 
-@pytest.mark.parametrize("wrong", [bytes(32), bytes(31), b"\x01" * 31, b"\x01" * 33, b""])
+@pytest.mark.parametrize(
+    "wrong", [bytes(32), bytes(31), b"\x01" * 31, b"\x01" * 33, b""]
+)
 @pytest.mark.parametrize("derive", [transcript.derive_prk, transcript.derive_seed])
 def test_unusable_combiner_input(derive, wrong):
     for secrets in ((wrong, SECRET), (SECRET, wrong)):
@@ -66,14 +68,18 @@ def test_unusable_combiner_input(derive, wrong):
         assert raised.value.code == Code.HANDSHAKE_INVALID_COMBINER_INPUT
 
 
-@pytest.mark.parametrize("public", [bytes(32), b"\x01" + bytes(31), bytes(31), bytes(33)])
+@pytest.mark.parametrize(
+    "public", [bytes(32), b"\x01" + bytes(31), bytes(31), bytes(33)]
+)
 def test_unusable_ephemeral_key(public):
     with pytest.raises(ProtocolError) as raised:
         transcript.agree(SECRET, x25519_generate(), public, TH)
     assert raised.value.code == Code.HANDSHAKE_INVALID_DH
 
 
-@given(st.integers(0, 31), st.integers(1, 255), st.sampled_from(["exporter", "dh", "th"]))
+@given(
+    st.integers(0, 31), st.integers(1, 255), st.sampled_from(["exporter", "dh", "th"])
+)
 def test_every_byte_of_every_input_matters(index, change, which):
     inputs = {"exporter": b"\x11" * 32, "dh": b"\x22" * 32, "th": b"\x33" * 32}
     seed = transcript.derive_seed(*inputs.values())
