@@ -12,7 +12,24 @@ from sage.handshake.transcript import session_id
 from sage.identity.keys import KemKey, PublicKey, SigningKey
 from sage.types import Role
 
-PINNED = ["v", "ctx", "init_did", "resp_did", "init_kid", "resp_kid", "kem_kid", "suite", "combiner", "kid", "transcript_hash", "session_id", "role", "init_key", "resp_key", "kem_key"]
+PINNED = [
+    "v",
+    "ctx",
+    "init_did",
+    "resp_did",
+    "init_kid",
+    "resp_kid",
+    "kem_kid",
+    "suite",
+    "combiner",
+    "kid",
+    "transcript_hash",
+    "session_id",
+    "role",
+    "init_key",
+    "resp_key",
+    "kem_key",
+]
 
 
 def changed_keys(key):

@@ -106,5 +106,5 @@ def test_nothing_leads_back(role, events):
 
 
 def test_the_refusal_names_the_move():
-    with pytest.raises(UsageError, match="finish .* responder in state NEW"):
+    with pytest.raises(UsageError, match=r"finish .* responder in state NEW"):
         Machine(Role.RESPONDER).move(Event.FINISH)
