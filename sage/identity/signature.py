@@ -142,9 +142,12 @@ def suite_named(algorithm: str) -> Suite:
     Raises:
         UsageError: not a name from `ALGORITHMS`.
     """
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
-        raise UsageError(f"{algorithm!r} is not one of {', '.join(ALGORITHMS)}")
-    return ALGORITHMS[algorithm]
+    try:
+        return ALGORITHMS[algorithm]
+    except (KeyError, TypeError):
+        raise UsageError(
+            f"{algorithm!r} is not one of {', '.join(ALGORITHMS)}"
+        ) from None
 
 
 def as_bytes(value: Buffer, what: str) -> bytes:
