@@ -171,7 +171,6 @@ class Responder(Engine):
             StaleError: too late (``handshake.expired``); the attempt is closed.
             UsageError: not responded, confirmed before, or closed.
         """
-        self._machine.require(Event.CONFIRM)
         self.check_deadline(now=now, unix_time=unix_time)
         self._machine.move(Event.CONFIRM)
 

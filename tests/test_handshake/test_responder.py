@@ -196,6 +196,18 @@ def test_an_envelope_that_says_otherwise(pair, field, value):
     refused(pair, payload, ProtocolError, Code.HANDSHAKE_BINDING, envelope=envelope)
 
 
+def test_another_key_of_the_initiator_than_the_pinned_one(pair, proposal):
+    """Even where the envelope names the same key as the initiation."""
+    kid = f"{pair.ADA}#sign-2"
+    refused(
+        pair,
+        jcs(proposal | {"initKid": kid}),
+        ProtocolError,
+        Code.HANDSHAKE_BINDING,
+        envelope=dataclasses.replace(pair.envelope, kid=kid),
+    )
+
+
 @pytest.mark.parametrize("name", ["task", "enc", "ephC"])
 def test_schema(pair, proposal, name):
     payload = jcs(without(proposal, name))
