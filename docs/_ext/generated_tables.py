@@ -3,12 +3,16 @@
 `sage-limits`       every number of `sage.limits`, with the reason beside it
 `sage-handshake`    the transition table of `sage.handshake.state`
 `sage-codes`        the diagnostic codes
+`sage-help`         what `--help` prints, for every command
 """
 
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -60,9 +64,7 @@ class Limits(SphinxDirective):
             for comment, names in paragraphs(part):
                 if comment:
                     section += nodes.paragraph("", comment)
-                section += table(
-                    ["name", "value"], ((n, readable(n)) for n in names)
-                )
+                section += table(["name", "value"], ((n, readable(n)) for n in names))
             found.append(section)
         return found
 
@@ -114,9 +116,49 @@ class Codes(SphinxDirective):
         return [table(["code", "in Python"], items)]
 
 
+class Help(SphinxDirective):
+    """One section for each command, with its help as it is printed."""
+
+    def run(self) -> list[nodes.Node]:
+        """Ask the program itself."""
+        import typer
+
+        from sage.cli.app import app
+
+        found: list[nodes.Node] = []
+        for words in commands(typer.main.get_command(app)):
+            title = " ".join(["sage", *words])
+            section = nodes.section(ids=[nodes.make_id(title)])
+            section += nodes.title("", "", nodes.literal("", title))
+            section += nodes.literal_block("", help_text(words), language="text")
+            found.append(section)
+        return found
+
+
+def commands(command: Any, *words: str) -> Iterable[tuple[str, ...]]:
+    """Yield the words of a command and of all below it."""
+    if words:
+        yield words
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, *words, name)
+
+
+def help_text(words: Sequence[str]) -> str:
+    """Return the help of a command, plain and 80 columns wide."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sage", *words, "--help"],
+        env={**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("sage-limits", Limits)
     app.add_directive("sage-handshake", Handshake)
     app.add_directive("sage-codes", Codes)
+    app.add_directive("sage-help", Help)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

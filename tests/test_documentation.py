@@ -1,0 +1,82 @@
+"""What the documents say about files, commands and names is true."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = [page for page in PAGES if "_build" not in page.parts]
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+def test_the_pages_are_there() -> None:
+    names = {name_of(page) for page in PAGES}
+    assert {"README.md", "SECURITY.md", "docs/index.md"} <= names
+    assert len(names) > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_are_targets_of_the_makefile(page: Path) -> None:
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
+    assert "test" in targets
+    used = re.findall(r"(?:^    |`)make ([a-z-]+)", page.read_text(), re.M)
+    assert set(used) <= set(targets)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if python_blocks(p)], ids=name_of)
+def test_every_name_that_code_uses_exists(page: Path) -> None:
+    """Code that no doctest runs at least imports, and names what there is."""
+    for block in python_blocks(page):
+        lines = []
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                lines.append(ast.unparse(node))
+            elif (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "sage"
+            ):
+                lines.append(f"import sage; sage.{node.attr}")
+        subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=ROOT)
+
+
+def test_the_environment_switches_are_documented() -> None:
+    text = (ROOT / "docs/howto/install.md").read_text()
+    for switch in ("SAGE_NO_EXTENSIONS", "SAGE_REQUIRE_EXTENSIONS"):
+        assert switch in text
+
+
+def test_no_limit_of_the_documents_is_made_up() -> None:
+    """Numbers that the explanations repeat are those of the code."""
+    from sage import limits
+
+    said = (ROOT / "docs/reference/protocol.md").read_text()
+    for sentence in (
+        f"{limits.SESSION_MAX_RECORDS:,} records",
+        f"{limits.SESSION_MAX_AGE_S:,.0f} seconds",
+        f"{limits.SESSION_IDLE_S:.0f} idle seconds",
+        f"every {limits.GENERATION_RECORDS}\nrecords",
+        f"after {limits.HANDSHAKE_PENDING_S:.0f} seconds",
+    ):
+        assert sentence in said, sentence
