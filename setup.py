@@ -33,9 +33,11 @@ def extensions(*, required: bool) -> list[Extension]:
         "sage._core",
         ["sage/_core.pyx"],
         extra_compile_args=args,
-        optional=not required,
     )
-    return list(cythonize([core], compiler_directives={"language_level": 3}))
+    compiled = list(cythonize([core], compiler_directives={"language_level": 3}))
+    for extension in compiled:  # cythonize makes new ones and forgets this
+        extension.optional = not required
+    return compiled
 
 
 require, skip = switch("SAGE_REQUIRE_EXTENSIONS"), switch("SAGE_NO_EXTENSIONS")
