@@ -6,7 +6,9 @@ Wire::
     {"n":131072,"p":1,"r":8,"salt":"<22 characters of base64url>"} LF
     ChaCha20-Poly1305(key, nonce = 12 zero bytes, plaintext, aad = both lines)
 
-``key`` is scrypt of the passphrase with the header's cost and salt (RFC 7914).
+``key`` is scrypt of the passphrase's SHA-256 with the header's cost and salt
+(RFC 7914). Without the hash, scrypt's HMAC would pad: a passphrase and the same with
+zero bytes behind it would be one.
 Every file has a fresh salt and so a key of its own, which encrypts exactly once:
 that is why the nonce can be constant. Both lines are authenticated, so a cost that
 somebody changed is noticed; it is bounded before it is paid.
@@ -140,6 +142,7 @@ _HEADER_MAX_BYTES: Final = 128
 
 
 def _passphrase(passphrase: str | bytes) -> bytes:
+    """Return what scrypt gets: 32 bytes, different for different passphrases."""
     if isinstance(passphrase, str):
         try:
             passphrase = unicodedata.normalize("NFC", passphrase).encode("utf-8")
@@ -148,7 +151,7 @@ def _passphrase(passphrase: str | bytes) -> bytes:
     secret = as_bytes(passphrase, "passphrase")
     if not secret:
         raise ConfigError("the passphrase is empty")
-    return secret
+    return _crypto.sha256(secret)
 
 
 def _read_header(header: bytes) -> tuple[bytes, int, int, int]:

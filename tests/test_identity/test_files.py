@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sage.errors import ConfigError
+from sage.identity.files import exclusive, read_regular, reason, write_atomic
+
+posix = pytest.mark.skipif(os.name != "posix", reason="modes and pipes are POSIX's")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_content_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for data in (b"one", b"", b"x" * 100_000):
+        write_atomic(path, data, mode=0o600)
+        assert read_regular(path, 100_000) == data
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@posix
+def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
+    for umask in (0o000, 0o077):
+        previous = os.umask(umask)
+        try:
+            write_atomic(tmp_path / "a", b"a", mode=0o600)
+            write_atomic(tmp_path / "b", b"b", mode=0o644)
+        finally:
+            os.umask(previous)
+        assert (mode(tmp_path / "a"), mode(tmp_path / "b")) == (0o600, 0o644)
+
+
+@posix
+def test_a_file_is_private_before_it_has_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, real = [], os.fchmod
+
+    def look(descriptor: int, wanted: int) -> None:
+        seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        real(descriptor, wanted)
+
+    monkeypatch.setattr(os, "fchmod", look)
+    previous = os.umask(0)
+    try:
+        write_atomic(tmp_path / "a", b"secret", mode=0o644)
+    finally:
+        os.umask(previous)
+    assert seen == [0o600]
+
+
+def test_a_failure_leaves_the_old_content_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    write_atomic(path, b"old", mode=0o600)
+
+    def fail(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(OSError, match="Input/output"):
+                write_atomic(path, b"new", mode=0o600)
+        assert path.read_bytes() == b"old"
+        assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_content_is_on_the_disk_before_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+
+        def record(*args: object, _name: str = name, _real: object = real) -> None:
+            order.append(_name)
+            _real(*args)  # type: ignore[operator]
+
+        monkeypatch.setattr(os, name, record)
+    write_atomic(tmp_path / "file", b"x", mode=0o600)
+    assert order[:2] == ["fsync", "replace"]
+    assert os.name != "posix" or order == ["fsync", "replace", "fsync"]
+
+
+def test_reading_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_regular(path, 5) == b"12345"
+    with pytest.raises(ConfigError, match="longer than 4 bytes"):
+        read_regular(path, 4)
+
+
+@posix
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/null")):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            read_regular(path, 5)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "absent", 5)
+
+
+@posix
+def test_links_are_followed_on_request(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_regular(tmp_path / "link", 5) == b"x"
+    with pytest.raises(OSError, match="symbolic links"):
+        read_regular(tmp_path / "link", 5, follow=False)
+
+
+@posix
+@pytest.mark.parametrize("bits", [0o640, 0o604, 0o660, 0o610, 0o601, 0o666, 0o620])
+def test_private_files_belong_to_their_owner_alone(tmp_path: Path, bits: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    path.chmod(bits)
+    assert read_regular(path, 5) == b"x"
+    with pytest.raises(ConfigError) as caught:
+        read_regular(path, 5, private=True)
+    assert f"chmod 600 {path}" in str(caught.value)
+    path.chmod(0o600)
+    assert read_regular(path, 5, private=True) == b"x"
+
+
+@posix
+def test_reading_leaks_no_descriptor(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"12345")
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(20):
+        for path in (tmp_path, tmp_path / "file"):
+            with pytest.raises(ConfigError):
+                read_regular(path, 1)
+    assert len(os.listdir("/dev/fd")) == before
+
+
+@posix
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    failures = []
+
+    def other_thread() -> None:
+        try:
+            with exclusive(tmp_path):
+                pass
+        except ConfigError as exc:
+            failures.append(str(exc))
+
+    with exclusive(tmp_path):
+        thread = threading.Thread(target=other_thread)
+        thread.start()
+        thread.join()
+        code = (
+            "import sys; from pathlib import Path\n"
+            "from sage.identity.files import exclusive\n"
+            "from sage.errors import ConfigError\n"
+            "try:\n with exclusive(Path(sys.argv[1])): print('in')\n"
+            "except ConfigError as exc: print('out')"
+        )
+        other = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert len(failures) == 1
+    assert other.stdout == "out\n"
+    with exclusive(tmp_path):
+        pass
+
+
+def test_reasons_are_short() -> None:
+    assert reason(FileNotFoundError(2, "No such file", "path")) == "No such file"
+    assert reason(ValueError("embedded null byte")) == "embedded null byte"
