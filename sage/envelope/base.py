@@ -8,7 +8,8 @@ rest is encoded once in three pieces, and each of the four is one join.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -20,7 +21,14 @@ from ..errors import Code, DecodeError, PeerError, UsageError
 from ..identity.keys import SigningKey
 from ..limits import ENVELOPE_MAX_BYTES
 from ..types import Buffer, Did, Json, JsonObject, KeyUrl, Role, SessionId
-from .schema import VERSION, check_members, check_names, check_version, decode_member
+from .schema import (
+    VERSION,
+    check_member,
+    check_members,
+    check_names,
+    check_version,
+    decode_member,
+)
 
 __all__ = ["Envelope", "parse_envelope", "sign"]
 
@@ -76,10 +84,8 @@ class Envelope:
 
     def __post_init__(self) -> None:
         """Hold the caller's members against the schema."""
-        try:
+        with _callers_fault():
             self._check()
-        except PeerError as exc:
-            raise UsageError(f"not an envelope: {exc}") from exc
 
     @classmethod
     def from_json(cls, members: JsonObject) -> Self:
@@ -182,17 +188,20 @@ class Envelope:
         values = {name: getattr(self, name) for name in (*self._REQUIRED, *optional)}
         check_members(values, optional=optional)
 
-    def _share_head(self, other: Self) -> Self:
-        """Give a copy with another body what is encoded already."""
-        other.__dict__["_head"] = self._head
-        return other
-
-    def _with_signature(self, signature: bytes) -> Self:
-        changed = object.__new__(type(self))
-        changed.__dict__.update(self.__dict__)
-        changed.__dict__.pop("_digest", None)
-        changed.__dict__["signature"] = signature
+    def _with_body(self, body: bytes) -> Self:
+        """Return an unsigned copy with another body, and the head it shares."""
+        with _callers_fault():
+            check_member(self._BODY, body)
+        changed = self._copy({self._BODY: body, "signature": None})
+        changed.__dict__.pop("_body_text", None)
         return changed
+
+    def _copy(self, changes: Mapping[str, object]) -> Self:
+        """Return a copy with members changed that were checked already."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__, **changes)
+        copy.__dict__.pop("_digest", None)
+        return copy
 
 
 _E = TypeVar("_E", bound=Envelope)
@@ -206,7 +215,7 @@ def sign(envelope: _E, key: SigningKey) -> _E:
     """
     if key.kid != envelope.kid:
         raise UsageError("the envelope names another key")
-    return envelope._with_signature(key.sign(envelope.signing_input()))
+    return envelope._copy({"signature": key.sign(envelope.signing_input())})
 
 
 def parse_envelope(data: Buffer | str) -> JsonObject:
@@ -221,6 +230,15 @@ def parse_envelope(data: Buffer | str) -> JsonObject:
     if not isinstance(members, dict):
         raise DecodeError("the envelope is not an object", code=Code.ENVELOPE_MALFORMED)
     return members
+
+
+@contextmanager
+def _callers_fault() -> Iterator[None]:
+    """Turn what a stranger would have done wrong into what the caller did."""
+    try:
+        yield
+    except PeerError as exc:
+        raise UsageError(f"not an envelope: {exc}") from exc
 
 
 def _to_json(value: Any) -> Json:

@@ -15,7 +15,8 @@ nothing that it may have forgotten is still fresh.
 * The wall clock was set back by more than 30 s, so that entries already dropped
   would be fresh again. Smaller steps do no harm, because the guard's own clock
   never runs backwards: it judges by the highest second that it has seen. (Callers
-  that read the clock at different moments look like such a step.)
+  that read the clock at different moments look like such a step.) No guard helps
+  against a clock set back to a *wrong* time: it will pass old seconds once more.
 
 **A new identity has no history to lose.** A guard cannot know that; its caller can,
 and says so with ``assume_no_history=True``. What is at stake when that is wrong:

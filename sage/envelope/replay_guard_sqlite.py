@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import Overloaded, ReplayError, SageError, StaleError, UsageError
 from ..limits import REPLAY_GUARD_ENTRIES
 from .replay_database import DamagedDatabase, ReplayDatabase, set_aside
 from .replay_guard import PURGE_ENTRIES, Reservation, Watch, overloaded, replayed
@@ -105,15 +105,20 @@ class SqliteReplayGuard:
         now: float,
         unix_time: int,
     ) -> None:
+        refusal: SageError | None = None
         with database.transaction() as connection:
             watch, entries = database.load()
             watch.observe(now, unix_time)
-            if not watch.quarantined:
+            entries -= _purge(connection, watch)
+            try:
                 watch.check(reservation)
                 entries += self._take(connection, reservation, watch, entries)
+            except (StaleError, ReplayError, Overloaded) as exc:
+                refusal = exc
+            # Also where it refuses: the clock and the quarantine are kept.
             database.save(watch, entries)
-        # After the commit: the quarantine is kept, although it refuses.
-        watch.check(reservation)
+        if refusal is not None:
+            raise refusal
 
     def _take(
         self,
@@ -122,13 +127,9 @@ class SqliteReplayGuard:
         watch: Watch,
         entries: int,
     ) -> int:
-        """Drop a few expired entries, add the new ones; return the difference."""
-        change = -connection.execute(
-            "DELETE FROM reservation WHERE key IN"
-            " (SELECT key FROM reservation WHERE until <= ? LIMIT ?)",
-            (watch.clock, PURGE_ENTRIES),
-        ).rowcount
+        """Add the new entries, or refuse before anything is written."""
         keys = reservation.keys()
+        added = len(keys)
         for index, key in enumerate(keys):
             row = connection.execute(
                 "SELECT until FROM reservation WHERE key = ?", (key,)
@@ -136,11 +137,20 @@ class SqliteReplayGuard:
             if row is not None:
                 if row[0] > watch.clock:
                     raise replayed(index)
-                change -= 1  # expired, and about to be replaced
-        if entries + change + len(keys) > self._max_entries:
+                added -= 1  # expired, and about to be replaced
+        if entries + added > self._max_entries:
             raise overloaded(self._max_entries)
         connection.executemany(
             "INSERT OR REPLACE INTO reservation VALUES (?, ?)",
             [(key, reservation.until) for key in keys],
         )
-        return change + len(keys)
+        return added
+
+
+def _purge(connection: sqlite3.Connection, watch: Watch) -> int:
+    """Drop a few expired entries; return how many."""
+    return connection.execute(
+        "DELETE FROM reservation WHERE key IN"
+        " (SELECT key FROM reservation WHERE until <= ? LIMIT ?)",
+        (watch.clock, PURGE_ENTRIES),
+    ).rowcount

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from .base import Envelope
@@ -35,7 +35,7 @@ class Request(Envelope):
         Raises:
             UsageError: not ``bytes``, or more than 8 MiB.
         """
-        return self._share_head(replace(self, payload=payload, signature=None))
+        return self._with_body(payload)
 
     def hash(self) -> bytes:
         """Return the 32 bytes that the response must carry as ``request_hash``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ..types import KeyUrl
@@ -100,4 +100,4 @@ class Response(Envelope):
         Raises:
             UsageError: not ``bytes``, or more than 8 MiB.
         """
-        return self._share_head(replace(self, data=data, signature=None))
+        return self._with_body(data)

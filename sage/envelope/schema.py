@@ -31,6 +31,7 @@ __all__ = [
     "ENCODINGS",
     "FAILURES",
     "VERSION",
+    "check_member",
     "check_members",
     "check_names",
     "check_version",
@@ -110,6 +111,15 @@ def decode_member(name: str, value: Json) -> Any:
     return value if decode is None else decode(name, value)
 
 
+def check_member(name: str, value: object) -> None:
+    """Check one attribute of an envelope by itself.
+
+    Raises:
+        DecodeError, ProtocolError: as for `check_members`.
+    """
+    _CHECKS[name](name, value)
+
+
 def check_members(values: Mapping[str, Any], *, optional: Collection[str]) -> None:
     """Check the attributes of an envelope, each alone and then together.
 
@@ -124,7 +134,7 @@ def check_members(values: Mapping[str, Any], *, optional: Collection[str]) -> No
     """
     for name, value in values.items():
         if value is not None or name not in optional:
-            _CHECKS[name](name, value)
+            check_member(name, value)
     _check_times(values["created"], values["expires"])
     if not values["kid"].startswith(values["did"] + "#"):
         raise ProtocolError("kid is not a key of did", code=Code.SIG_BINDING)

@@ -117,7 +117,8 @@ def verify_request(request: Request, key: PublicKey) -> VerifiedRequest:
         key: what a fresh observation of the sender's record says of ``request.kid``.
 
     Raises:
-        AuthenticationError: the signature does not verify (``sig.bad``).
+        AuthenticationError: the signature does not verify (``sig.bad``), or has the
+            wrong size for the key's algorithm (``sig.malformed``).
         ProtocolError: ``key`` is not the key that the request names
             (``sig.binding``).
         UsageError: the request was never signed.
@@ -159,7 +160,8 @@ def verify_response(
         key: what a fresh observation of the peer's record says of ``response.kid``.
 
     Raises:
-        AuthenticationError: the signature does not verify (``sig.bad``).
+        AuthenticationError: the signature does not verify (``sig.bad``), or has the
+            wrong size for the key's algorithm (``sig.malformed``).
         ProtocolError: another request's answer, or another key (``sig.binding``).
         UsageError: the request or the response was never signed.
     """
