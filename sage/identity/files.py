@@ -22,12 +22,12 @@ def read_regular(
 
     Args:
         path: the file; a pipe or a device is refused, not waited for.
-        max_bytes: a longer file is refused, before it is read.
+        max_bytes: reading stops one byte later, so that the caller sees the excess.
         private: refuse a file that others than its owner may touch (POSIX).
         follow: whether the last part of the path may be a symbolic link.
 
     Raises:
-        ConfigError: not a regular file, too long, or not private.
+        ConfigError: not a regular file, or not private.
         OSError: it cannot be opened or read.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -41,12 +41,9 @@ def read_regular(
         if private and os.name == "posix" and status.st_mode & 0o077:
             raise ConfigError(f"{path} is open to other users: chmod 600 {path}")
         with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(max_bytes + 1)
+            return file.read(max_bytes + 1)
     finally:
         os.close(descriptor)
-    if len(data) > max_bytes:
-        raise ConfigError(f"{path} is longer than {max_bytes} bytes")
-    return data
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int) -> None:

@@ -131,9 +131,12 @@ def read_private_file(path: str | os.PathLike[str]) -> bytes:
             open to its group or others (POSIX); then the text says what to do.
     """
     try:
-        return read_regular(Path(path), KEYSTORE_MAX_BYTES, private=True)
+        data = read_regular(Path(path), KEYSTORE_MAX_BYTES, private=True)
     except (OSError, ValueError) as exc:
         raise ConfigError(f"cannot read {path}: {reason(exc)}") from exc
+    if len(data) > KEYSTORE_MAX_BYTES:
+        raise ConfigError(f"{path} is longer than {KEYSTORE_MAX_BYTES} bytes")
+    return data
 
 
 _MAGIC: Final = b"sage-secret|1\n"

@@ -47,7 +47,7 @@ def refusal(data: bytes, passphrase: str | bytes = "pass") -> str:
     return str(caught.value)
 
 
-# --- encryption ---------------------------------------------------------------------
+# --- encryption ----------------------------------------------------------
 
 
 @settings(deadline=None)
@@ -217,7 +217,7 @@ def test_a_secret_has_at_most_a_mebibyte() -> None:
         encrypt(bytes(KEYSTORE_MAX_BYTES - overhead + 1))
 
 
-# --- files --------------------------------------------------------------------------
+# --- files ----------------------------------------------------------
 
 
 def test_a_private_file_reads_back(tmp_path: Path) -> None:

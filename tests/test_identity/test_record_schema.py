@@ -46,7 +46,7 @@ def good(ada: SimpleNamespace) -> dict[str, Any]:
     return copy.deepcopy(value)
 
 
-# --- the whole ----------------------------------------------------------------------
+# --- the whole ----------------------------------------------------------
 
 
 def test_bytes_and_objects_read_alike(
@@ -240,7 +240,7 @@ def test_bad_versions(good: dict[str, Any], version: Any) -> None:
     assert refusal(good | {"version": version}) is Code.RECORD_INVALID
 
 
-# --- keys ---------------------------------------------------------------------------
+# --- keys ----------------------------------------------------------
 
 
 def test_128_keys_are_the_most(
@@ -413,7 +413,7 @@ def test_a_live_record_has_an_accepted_signing_key(
     parse_record(record_json(entry_json(ada.sign, expires=0), state=state))
 
 
-# --- services -----------------------------------------------------------------------
+# --- services ----------------------------------------------------------
 
 
 def with_service(good: dict[str, Any], **members: Any) -> dict[str, Any]:

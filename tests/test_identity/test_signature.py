@@ -52,7 +52,7 @@ def refuses(
     assert str(caught.value) == "authentication failed"
 
 
-# --- vectors ------------------------------------------------------------------------
+# --- vectors ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_wycheproof_p256() -> None:
     assert seen == {"valid": 103, "high-s": 70, "invalid": 89}
 
 
-# --- every suite --------------------------------------------------------------------
+# --- every suite ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
