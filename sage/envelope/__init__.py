@@ -13,6 +13,12 @@ from .replay_guard_sqlite import SqliteReplayGuard
 from .request import Request
 from .response import Response
 from .schema import ENCODINGS, FAILURES, VERSION
+from .sealed import (
+    authenticate_payload,
+    check_pinned,
+    seal_request,
+    seal_response,
+)
 from .verify import (
     VerifiedRequest,
     VerifiedResponse,
@@ -35,9 +41,13 @@ __all__ = [
     "SqliteReplayGuard",
     "VerifiedRequest",
     "VerifiedResponse",
+    "authenticate_payload",
+    "check_pinned",
     "check_request",
     "check_response",
     "decode_envelope",
+    "seal_request",
+    "seal_response",
     "sign",
     "verify_request",
     "verify_response",

@@ -1,9 +1,10 @@
 """The two messages: initiation and completion, closed JSON objects (HPKE-02, 04).
 
-Both travel as JCS in the payload of a plain envelope. Decoding takes the canonical
-bytes only, so that there is one byte string for one message, and refuses in this
-order: size, JSON, members, values. It looks at no key and at no other message:
-whether a completion answers *our* initiation is the initiator's question.
+Both travel as JCS in the payload of a plain envelope. Decoding takes any strict JSON
+text of up to 16 KiB, as the specification's bounds cases do; signatures and hashes
+are over the JCS of what was read, so white space and order carry nothing. It refuses
+in this order: size, JSON, members, values. It looks at no key and at no other
+message: whether a completion answers *our* initiation is the initiator's question.
 """
 
 from __future__ import annotations
@@ -120,13 +121,13 @@ class Initiation(Terms):
 
     @classmethod
     def decode(cls, data: Buffer) -> Self:
-        """Read the canonical bytes of an initiation.
+        """Read an initiation.
 
         What is returned is well formed; who sent it is not known yet.
 
         Raises:
-            DecodeError: longer than 16,384 bytes (``handshake.bounds``); not
-                canonical, or a member is missing, of the wrong type, length or form
+            DecodeError: longer than 16,384 bytes (``handshake.bounds``); not strict
+                JSON, or a member is missing, of the wrong type, length or form
                 (``handshake.schema``).
             ProtocolError: another version, suite or combiner, other members in B
                 than the ten, or a key of another DID (``handshake.binding``).
@@ -190,15 +191,15 @@ class Completion:
 
     @classmethod
     def decode(cls, data: Buffer) -> Self:
-        """Read the canonical bytes of a completion.
+        """Read a completion.
 
         What is returned is well formed; it is not known yet whether it answers our
         initiation, nor who made it.
 
         Raises:
-            DecodeError: longer than 16,384 bytes (``handshake.bounds``); not
-                canonical, or a member is unknown, missing or of the wrong type,
-                length or form (``handshake.schema``).
+            DecodeError: longer than 16,384 bytes (``handshake.bounds``); not strict
+                JSON, or a member is unknown, missing or of the wrong type, length or
+                form (``handshake.schema``).
             UsageError: ``data`` is not a buffer.
         """
         members = _members(data)
@@ -240,8 +241,8 @@ def _members(data: Buffer) -> JsonObject:
         value = parse_strict(raw)
     except DecodeError as exc:
         raise _schema("a handshake message that is not strict JSON") from exc
-    if not isinstance(value, dict) or jcs(value) != raw:
-        raise _schema("a handshake message that is not a canonical object")
+    if not isinstance(value, dict):
+        raise _schema("a handshake message that is not an object")
     return value
 
 

@@ -1,0 +1,51 @@
+"""The everyday end of sage: agents, channels, services, a registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .agent import Agent
+    from .channel import Channel
+    from .client import connect
+    from .clock import Clock
+    from .config import ClientConfig, ServiceConfig
+    from .hosting import serve, serving
+    from .message import Handler, Message
+    from .registry import Registry
+    from .server import Service
+
+__all__ = [
+    "Agent",
+    "Channel",
+    "ClientConfig",
+    "Clock",
+    "Handler",
+    "Message",
+    "Registry",
+    "Service",
+    "ServiceConfig",
+    "connect",
+    "serve",
+    "serving",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Agent": ".agent",
+        "Channel": ".channel",
+        "ClientConfig": ".config",
+        "Clock": ".clock",
+        "Handler": ".message",
+        "Message": ".message",
+        "Registry": ".registry",
+        "Service": ".server",
+        "ServiceConfig": ".config",
+        "connect": ".client",
+        "serve": ".hosting",
+        "serving": ".hosting",
+    },
+)

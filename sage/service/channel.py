@@ -1,0 +1,373 @@
+"""A channel: one WebSocket to one peer, and the session that protects it.
+
+Many requests may be under way at once; a reader task hands each response to the
+request that it names. A session ends after 1,000 records or an hour; the channel
+then shakes hands again on the same connection, between two requests, and the old
+session closes with its last response.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import Mapping
+
+from ..encoding import b64u_encode
+from ..envelope import (
+    MemoryReplayGuard,
+    Request,
+    Reservation,
+    Response,
+    authenticate_payload,
+    check_pinned,
+    check_response,
+    decode_envelope,
+    seal_request,
+    verify_response,
+)
+from ..errors import (
+    Code,
+    ConnectionLost,
+    DeadlineExceeded,
+    LimitReached,
+    PeerError,
+    ProtocolError,
+    RemoteFailure,
+    ResolutionError,
+    SageError,
+    SessionClosed,
+    SessionExpired,
+    TransportError,
+)
+from ..identity import Resolver
+from ..limits import NONCE_BYTES, SESSION_IDLE_S, SESSION_MAX_AGE_S
+from ..transport import WebSocket
+from ..types import Buffer, Did, Role, SessionId
+from .agent import Agent
+from .clock import Clock
+from .config import ClientConfig
+from .initiation import Established, initiate
+from .operation import Operation
+
+__all__ = ["Channel"]
+
+logger = logging.getLogger("sage.client")
+
+
+class Channel:
+    """An authenticated, encrypted channel to one peer. Made by `connect`."""
+
+    def __init__(
+        self,
+        socket: WebSocket,
+        *,
+        agent: Agent,
+        peer: Did,
+        resolver: Resolver,
+        config: ClientConfig,
+        clock: Clock,
+    ) -> None:
+        self._socket, self._agent, self._peer = socket, agent, peer
+        self._resolver, self._config, self._clock = resolver, config, clock
+        # A response is accepted only for a request of this very channel, so the
+        # guard has no earlier life whose memory it could have lost.
+        self._guard = MemoryReplayGuard(assume_no_history=True)
+        self._waiting: dict[str, asyncio.Future[Response]] = {}
+        self._slots = asyncio.Semaphore(config.max_in_flight)
+        self._renewing = asyncio.Lock()
+        self._established: Established | None = None
+        self._failure: SageError | None = None
+        self._reader = asyncio.create_task(self._read())
+
+    @property
+    def peer(self) -> Did:
+        """The DID of the agent at the other end."""
+        return self._peer
+
+    @property
+    def session_id(self) -> SessionId | None:
+        """The id of the session in use; ``None`` once closed."""
+        if self._established is None:
+            return None
+        return self._established.binding.session_id
+
+    @property
+    def closed(self) -> bool:
+        """Whether the channel was closed or has failed."""
+        return self._failure is not None
+
+    async def request(
+        self,
+        payload: Buffer,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> bytes:
+        """Send a request and return the peer's answer, both authenticated.
+
+        Args:
+            payload: at most 8,388,572 bytes.
+            metadata: signed but not encrypted: at most 32 names
+                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes.
+            timeout_s: from this call to the verified answer; the configured one
+                when not given.
+
+        Raises:
+            RemoteFailure: the peer answered that it failed, or would not.
+            DeadlineExceeded: no answer in time; ``may_have_run`` says whether the
+                request was sent.
+            ConnectionLost: the connection ended; ``may_have_run`` likewise.
+            ResolutionError: one of the keys is no longer good; the session is
+                closed.
+            PeerError: what came back is not the peer's answer; the channel is
+                closed.
+            SessionClosed: the channel was closed.
+            UsageError: the payload or the metadata is too long or malformed.
+        """
+        limit = timeout_s if timeout_s is not None else self._config.request_timeout_s
+        progress = _Progress()
+        try:
+            async with asyncio.timeout(limit), self._slots:
+                return await self._request(payload, metadata or {}, progress)
+        except TransportError as exc:
+            exc.may_have_run = progress.sent
+            raise
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no answer within {limit:g} s", may_have_run=progress.sent
+            ) from None
+        except RemoteFailure:
+            raise
+        except PeerError as exc:
+            await self._fail(exc)
+            raise
+
+    async def handshake(self) -> None:
+        """Make a new session, and use it from the next request on.
+
+        Raises:
+            DeadlineExceeded: it took longer than the configured time.
+            TransportError, ResolutionError, PeerError: as for `connect`.
+        """
+        limit = self._config.handshake_timeout_s
+        operation = Operation(
+            self._resolver, self._clock, init_did=self._agent.did, resp_did=self._peer
+        )
+        try:
+            async with asyncio.timeout(limit):
+                established = await initiate(
+                    self._ask,
+                    agent=self._agent,
+                    peer=self._peer,
+                    operation=operation,
+                    clock=self._clock,
+                    ttl_s=self._config.envelope_ttl_s,
+                )
+        except TimeoutError as exc:
+            if isinstance(exc, DeadlineExceeded):
+                raise
+            raise DeadlineExceeded(f"no handshake within {limit:g} s") from None
+        previous, self._established = self._established, established
+        if previous is not None:
+            previous.retire()
+
+    async def close(self) -> None:
+        """Close the connection and wipe the session, within a second. Idempotent."""
+        await self._fail(SessionClosed("the channel was closed"), code=1000)
+
+    async def _request(
+        self, payload: Buffer, metadata: Mapping[str, str], progress: _Progress
+    ) -> bytes:
+        while True:
+            established = await self._usable()
+            established.in_flight += 1
+            try:
+                operation = self._operation(established)
+                await operation.observe()
+                self._require_current(operation, established)
+                request = self._sealed(payload, metadata, established)
+                response = await self._ask(request, progress)
+                return await self._accept(response, request, operation, established)
+            except (LimitReached, SessionExpired, SessionClosed):
+                # Requests beside this one used the session up: nothing was sent.
+                if progress.sent or self._failure is not None:
+                    raise
+                self._retire(established)
+            finally:
+                established.release()
+
+    async def _usable(self) -> Established:
+        """Return a session with room for one more record, renewing it if need be."""
+        async with self._renewing:
+            self._require_open()
+            if not self._has_room():
+                await self.handshake()
+            self._require_open()
+            established = self._established
+        if established is None:
+            raise SessionClosed("the channel was closed")
+        return established
+
+    def _retire(self, established: Established) -> None:
+        if self._established is established:
+            self._established = None
+        if not established.retired:
+            established.retire()
+
+    def _require_open(self) -> None:
+        if isinstance(self._failure, SessionClosed):
+            raise SessionClosed("the channel was closed")
+        if self._failure is not None:
+            raise ConnectionLost(f"the channel failed: {self._failure}")
+
+    def _has_room(self) -> bool:
+        established = self._established
+        if established is None or established.session.closed:
+            return False
+        # Requests under way have a record each to come; the margin covers the time
+        # for which a request may wait for its answer.
+        now, margin = self._clock.now(), self._config.request_timeout_s
+        return (
+            established.session.records_left > 0
+            and now - established.made_at < SESSION_MAX_AGE_S - margin
+            and now - established.used_at < SESSION_IDLE_S - margin
+        )
+
+    def _operation(self, established: Established) -> Operation:
+        return Operation(
+            self._resolver,
+            self._clock,
+            init_did=established.binding.init_did,
+            resp_did=established.binding.resp_did,
+        )
+
+    def _require_current(self, operation: Operation, established: Established) -> None:
+        try:
+            operation.require_current(established.binding)
+        except ResolutionError:
+            established.session.close()
+            raise
+
+    def _sealed(
+        self, payload: Buffer, metadata: Mapping[str, str], established: Established
+    ) -> Request:
+        unix_time = self._clock.unix_time()
+        header = Request(
+            id=str(uuid.uuid4()),
+            did=self._agent.did,
+            recipient=self._peer,
+            kid=established.binding.init_kid,
+            created=unix_time,
+            expires=unix_time + self._config.envelope_ttl_s,
+            nonce=b64u_encode(os.urandom(NONCE_BYTES)),
+            encoding="session",
+            context_id=established.binding.ctx,
+            session_id=established.binding.session_id,
+            role=Role.INITIATOR,
+            metadata=dict(metadata) or None,
+        )
+        return seal_request(
+            header,
+            payload,
+            session=established.session,
+            key=self._agent.signing_key,
+            now=self._clock.now(),
+        )
+
+    async def _accept(
+        self,
+        response: Response,
+        request: Request,
+        operation: Operation,
+        established: Established,
+    ) -> bytes:
+        """Authenticate a response, then accept it, then return what it says."""
+        binding, session = established.binding, established.session
+        check_response(response, request, unix_time=self._clock.unix_time())
+        check_pinned(response, binding)
+        await operation.pass_gate()
+        self._require_current(operation, established)
+        verify_response(response, request, binding.resp_key)
+        seq, plaintext = authenticate_payload(
+            response, session=session, now=self._clock.now()
+        )
+        reservation = Reservation.of(response, seq=seq)
+        now = self._clock.now()
+        await self._guard.reserve(
+            reservation, now=now, unix_time=self._clock.unix_time()
+        )
+        session.accept(seq, now=now)
+        established.used_at = now
+        if not response.success:
+            raise RemoteFailure(response.error or "operation_failed")
+        return plaintext
+
+    async def _ask(
+        self, request: Request, progress: _Progress | None = None
+    ) -> Response:
+        """Send a request and wait for the response that names it."""
+        self._require_open()
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiting[request.id] = future
+        try:
+            if progress is not None:
+                progress.sent = True
+            await self._socket.send(request.encode())
+            return await future
+        finally:
+            self._waiting.pop(request.id, None)
+
+    async def _read(self) -> None:
+        """Hand each response to its request until the connection ends."""
+        try:
+            while True:
+                envelope = decode_envelope(await self._socket.receive())
+                if not isinstance(envelope, Response):
+                    raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
+                future = self._waiting.get(envelope.message_id)
+                if future is None or future.done():
+                    logger.info("a response to no request under way was dropped")
+                else:
+                    future.set_result(envelope)
+        except SageError as exc:
+            await self._fail(exc)
+
+    async def _fail(self, error: SageError, *, code: int | None = None) -> None:
+        """End the channel: wipe the session, fail what waits, close the socket."""
+        if self._failure is not None:
+            return
+        self._failure = error
+        if self._established is not None:
+            self._established.session.close()
+            self._established = None
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(_for_waiting(error))
+        if self._reader is not asyncio.current_task():
+            self._reader.cancel()
+        if code is None:
+            code = error.close_code if isinstance(error, PeerError) else 1000
+            logger.warning("channel failed: %s (%s)", error, _code(error))
+        await self._socket.close(code)
+
+
+class _Progress:
+    """How far a request came: whether it may have reached the peer."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self) -> None:
+        self.sent = False
+
+
+def _for_waiting(error: SageError) -> SageError:
+    """One error object for each waiter, so that tracebacks do not pile up."""
+    if isinstance(error, PeerError):
+        return ConnectionLost(f"the channel failed: {error}")
+    return ConnectionLost(str(error))
+
+
+def _code(error: SageError) -> str:
+    return str(getattr(error, "code", type(error).__name__))

@@ -1,0 +1,88 @@
+"""What can be set: every wait and every bound of clients and services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from ..errors import UsageError
+from ..limits import (
+    CONNECT_TIMEOUT_S,
+    ENVELOPE_TTL_S,
+    FIRST_MESSAGE_TIMEOUT_S,
+    FRESHNESS_WINDOW_S,
+    HANDSHAKE_TIMEOUT_S,
+    IDLE_CONNECTION_TIMEOUT_S,
+    MAX_CONNECTIONS,
+    MAX_REQUESTS_IN_FLIGHT,
+    MAX_SESSIONS_PER_CONNECTION,
+    REQUEST_TIMEOUT_S,
+)
+
+__all__ = ["ClientConfig", "ServiceConfig"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """The limits of a channel.
+
+    Attributes:
+        connect_timeout_s: DNS, TCP, TLS and the WebSocket upgrade together.
+        handshake_timeout_s: one handshake, resolutions included.
+        request_timeout_s: one request, from the call to the verified answer.
+        envelope_ttl_s: how long what we send is valid; 1..300 whole seconds.
+        max_in_flight: requests at once on one channel; a further one waits.
+    """
+
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S
+    request_timeout_s: float = REQUEST_TIMEOUT_S
+    envelope_ttl_s: int = ENVELOPE_TTL_S
+    max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """The limits of a service.
+
+    Attributes:
+        path: the WebSocket's path.
+        allowed_origins: values of ``Origin`` to accept; agents send none, browsers
+            always do, so that by default no web page can connect.
+        first_message_timeout_s: how long a connection that has proven nothing may
+            stay silent.
+        idle_timeout_s: how long an authenticated one may.
+        handler_timeout_s: how long the handler may take for one request.
+        envelope_ttl_s: how long what we send is valid; 1..300 whole seconds.
+        max_connections: at once; a further one is refused.
+        max_sessions: per connection; the oldest gives way.
+        max_in_flight: requests at once on one connection; the socket is not read
+            while there are more, so that a flood waits at its sender.
+    """
+
+    path: str = "/sage"
+    allowed_origins: frozenset[str] = frozenset()
+    first_message_timeout_s: float = FIRST_MESSAGE_TIMEOUT_S
+    idle_timeout_s: float = IDLE_CONNECTION_TIMEOUT_S
+    handler_timeout_s: float = REQUEST_TIMEOUT_S
+    envelope_ttl_s: int = ENVELOPE_TTL_S
+    max_connections: int = MAX_CONNECTIONS
+    max_sessions: int = MAX_SESSIONS_PER_CONNECTION
+    max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+def _check(config: ClientConfig | ServiceConfig) -> None:
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, int | float) and not value > 0:
+            raise UsageError(f"{field.name} must be positive, not {value!r}")
+    ttl = config.envelope_ttl_s
+    if type(ttl) is not int or ttl > FRESHNESS_WINDOW_S:
+        raise UsageError(
+            f"envelope_ttl_s must be 1..{FRESHNESS_WINDOW_S} whole seconds"
+        )

@@ -1,0 +1,98 @@
+"""One protected operation and its fresh view of both agents' records (REG-05).
+
+Before every operation both ends' records are read anew; at the final gate, right
+before something is sealed or accepted, the reading must not be older than 5 s. A
+key that was revoked, expired, changed or cannot be seen any more closes the session
+that it was pinned to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..errors import Code, ResolutionError
+from ..handshake import Binding
+from ..identity import AgentRecord, Observation, PublicKey, Resolver
+from ..limits import OBSERVATION_MAX_AGE_S
+from ..types import Did
+from .clock import Clock
+
+__all__ = ["Operation"]
+
+
+class Operation:
+    """The two records that one operation stands on.
+
+    Args:
+        resolver: where records are read.
+        clock: for ages and expiries.
+        init_did: the initiator of the handshake.
+        resp_did: its responder.
+    """
+
+    def __init__(
+        self, resolver: Resolver, clock: Clock, *, init_did: Did, resp_did: Did
+    ) -> None:
+        self._resolver, self._clock = resolver, clock
+        self._dids = init_did, resp_did
+        self._observations: tuple[Observation, Observation] | None = None
+
+    async def observe(self) -> None:
+        """Read both records now.
+
+        Raises:
+            ResolutionError: either cannot be read.
+        """
+        now = self._clock.now()
+        init, resp = (self._resolver.resolve(did, now=now) for did in self._dids)
+        self._observations = await asyncio.gather(init, resp)
+
+    async def pass_gate(self) -> None:
+        """Read again where the last reading is missing or older than 5 s.
+
+        Raises:
+            ResolutionError: either record cannot be read.
+        """
+        now = self._clock.now()
+        if self._observations is None or any(
+            now - seen.observed_at > OBSERVATION_MAX_AGE_S
+            for seen in self._observations
+        ):
+            await self.observe()
+
+    @property
+    def init_record(self) -> AgentRecord:
+        """The initiator's record, as observed."""
+        return self._seen()[0].record
+
+    @property
+    def resp_record(self) -> AgentRecord:
+        """The responder's record, as observed."""
+        return self._seen()[1].record
+
+    def current_keys(self, binding: Binding) -> tuple[PublicKey, PublicKey, PublicKey]:
+        """Return the initiator's, responder's and KEM key as the records hold them.
+
+        Raises:
+            ResolutionError: one of them is gone, revoked or expired.
+        """
+        unix_time = self._clock.unix_time()
+        return (
+            self.init_record.find_signing_key(binding.init_kid, unix_time=unix_time),
+            self.resp_record.find_signing_key(binding.resp_kid, unix_time=unix_time),
+            self.resp_record.find_kem_key(binding.kem_kid, unix_time=unix_time),
+        )
+
+    def require_current(self, binding: Binding) -> None:
+        """Check that the pinned keys are still what the records hold.
+
+        Raises:
+            ResolutionError: a key is gone, revoked, expired or another one.
+        """
+        pinned = binding.init_key, binding.resp_key, binding.kem_key
+        if self.current_keys(binding) != pinned:
+            raise ResolutionError("a pinned key has changed", code=Code.RECORD_INVALID)
+
+    def _seen(self) -> tuple[Observation, Observation]:
+        assert self._observations is not None, "observe() comes first"  # noqa: S101
+        return self._observations

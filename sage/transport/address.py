@@ -1,0 +1,103 @@
+"""Which network address a name may lead to: the host map, and no private ones.
+
+A DID names the host that is asked for its record, and strangers choose their DIDs.
+Without a policy, a stranger could point us at `localhost` or at a cloud's metadata
+service (server-side request forgery). So a name must resolve to public addresses
+only, and the connection goes to the very address that was checked; whoever runs
+agents in a private network says so with a host map.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from pathlib import Path
+from typing import TypeAlias
+
+from ..errors import ConfigError, ConnectFailed
+
+__all__ = ["HostAddress", "HostMap", "is_public", "resolve_address", "tls_context"]
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAddress:
+    """Where a name leads, for deployments without public DNS.
+
+    Attributes:
+        address: an IP address or a resolvable name; may be private.
+        port: TCP port.
+        ca: a PEM file with the only certificate authorities trusted for this
+            name, or ``None`` for the system's.
+    """
+
+    address: str
+    port: int = 443
+    ca: Path | str | None = None
+
+
+HostMap: TypeAlias = Mapping[str, HostAddress]
+
+
+async def resolve_address(host: str, host_map: HostMap) -> tuple[str, int]:
+    """Return the address and port to connect to for ``host``.
+
+    Raises:
+        ConnectFailed: the name does not resolve, or resolves to an address that is
+            not public and that the host map does not name.
+    """
+    mapped = host_map.get(host)
+    if mapped is not None:
+        return mapped.address, mapped.port
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, 443)
+    except OSError as exc:
+        raise ConnectFailed(f"{host} does not resolve: {exc.strerror}") from exc
+    addresses = [str(entry[4][0]) for entry in found]
+    # One private address among public ones is a rebinding attempt, not a choice.
+    if not addresses or not all(map(is_public, addresses)):
+        raise ConnectFailed(f"{host} resolves to an address that is not public")
+    return addresses[0], 443
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address, or the IPv4 address embedded in it, is global unicast."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    embedded = _embedded_ipv4(ip)
+    if embedded is not None:
+        return is_public(str(embedded))
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+
+
+def _embedded_ipv4(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
+    if isinstance(ip, IPv4Address):
+        return None
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
+
+
+@lru_cache(maxsize=256)
+def tls_context(ca: str | None = None) -> ssl.SSLContext:
+    """Return a client context: TLS 1.2 or newer, names checked.
+
+    Args:
+        ca: a PEM file with the only authorities to trust; ``None`` for the system's.
+
+    Raises:
+        ConfigError: the file is missing or holds no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError(f"cannot read certificate authorities from {ca}") from exc
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -1,0 +1,104 @@
+"""The server end of a WebSocket, as ASGI hands it to an application.
+
+The ASGI server owns the socket, TLS, fragments, pings and the size limit; this
+wrapper gives its events the same verbs and errors as the client's `WebSocket`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, TypeAlias
+
+from ..errors import Code, ConnectionLost, DecodeError, ProtocolError
+from ..limits import CLOSE_TIMEOUT_S, ENVELOPE_MAX_BYTES, SEND_TIMEOUT_S
+from .deadline import within
+
+__all__ = ["AsgiMessage", "AsgiReceive", "AsgiScope", "AsgiSend", "AsgiWebSocket"]
+
+AsgiScope: TypeAlias = MutableMapping[str, Any]
+AsgiMessage: TypeAlias = MutableMapping[str, Any]
+AsgiReceive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
+AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
+
+
+class AsgiWebSocket:
+    """One WebSocket of an ASGI server, for one reader and any number of senders."""
+
+    def __init__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._closed = False
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection arrived over TLS."""
+        return self._scope.get("scheme") == "wss"
+
+    def header(self, name: bytes) -> str | None:
+        """Return the first header of a lower-case name, or ``None``."""
+        headers: Iterable[tuple[bytes, bytes]] = self._scope.get("headers", ())
+        return next((v.decode("latin-1") for k, v in headers if k == name), None)
+
+    async def accept(self) -> None:
+        """Complete the upgrade.
+
+        Raises:
+            ConnectionLost: the client left before.
+        """
+        message = await self._receive()
+        if message["type"] != "websocket.connect":
+            self._closed = True
+            raise ConnectionLost("the client left")
+        await self._transmit({"type": "websocket.accept"})
+
+    async def receive(self) -> str:
+        """Wait for the next text message.
+
+        Raises:
+            ConnectionLost: the client left.
+            ProtocolError: a binary message.
+            DecodeError: longer than 16 MiB, where the ASGI server let it through.
+        """
+        message = await self._receive()
+        if message["type"] != "websocket.receive":
+            self._closed = True
+            raise ConnectionLost(f"the client left ({message.get('code', 1005)})")
+        text: str | None = message.get("text")
+        if text is None:
+            raise ProtocolError("a binary message", code=Code.FRAME_MALFORMED)
+        if len(text) > ENVELOPE_MAX_BYTES:
+            raise DecodeError("a message over 16 MiB", code=Code.SIZE_EXCEEDED)
+        return text
+
+    async def send(self, message: bytes) -> None:
+        """Send UTF-8 bytes as one text message.
+
+        Raises:
+            ConnectionLost: the client left.
+            DeadlineExceeded: the client did not read for 10 s.
+        """
+        if self._closed:
+            raise ConnectionLost("the client left")
+        await within(
+            SEND_TIMEOUT_S,
+            self._transmit({"type": "websocket.send", "text": message.decode("utf-8")}),
+            "sending",
+        )
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close, within a second, whatever the client does. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        message = {"type": "websocket.close", "code": code, "reason": reason}
+        try:
+            await within(CLOSE_TIMEOUT_S, self._transmit(message), "closing")
+        except (ConnectionLost, TimeoutError):
+            return
+
+    async def _transmit(self, message: AsgiMessage) -> None:
+        try:
+            await self._send(message)
+        except (OSError, RuntimeError) as exc:
+            # ASGI 2.4: OSError after the client left; older servers differ.
+            self._closed = True
+            raise ConnectionLost("the client left") from exc

@@ -1,0 +1,205 @@
+"""One bounded HTTPS GET at a time, over kept-alive connections, sans surprises.
+
+A record is read afresh for every operation, so connections are kept and reused.
+`h11` speaks the protocol: unlike the larger clients it shows trailers and every
+header line as it came, and lets the caller connect to the address that was checked.
+No redirects, no content decoding, no cookies, no proxies from the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import h11
+
+from ..errors import Code, ConnectFailed, ConnectionLost, DecodeError
+from .address import HostMap, resolve_address, tls_context
+
+__all__ = ["HttpResponse", "HttpsGetter"]
+
+HeaderLines = Sequence[tuple[str, str]]
+
+# Shorter than the five seconds after which common servers close an idle
+# connection, so that a reused one is rarely a dead one.
+_IDLE_MAX_S: Final = 4.0
+_IDLE_PER_HOST: Final = 16
+_READ_BYTES: Final = 65_536
+_HEAD_MAX_BYTES: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A whole response: header and trailer lines as they came, in order."""
+
+    status: int
+    headers: HeaderLines
+    trailers: HeaderLines
+    body: bytes
+
+
+class HttpsGetter:
+    """A pool of HTTPS connections that can do one thing: GET.
+
+    Args:
+        host_map: names that lead elsewhere than public DNS says.
+    """
+
+    def __init__(self, host_map: HostMap | None = None) -> None:
+        self._host_map: HostMap = dict(host_map or {})
+        self._idle: defaultdict[str, list[_Connection]] = defaultdict(list)
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def get(
+        self, host: str, path: str, *, headers: HeaderLines, max_bytes: int
+    ) -> HttpResponse:
+        """Fetch ``https://host/path``. The caller sets the time limit.
+
+        Raises:
+            ConnectFailed: DNS, TCP, TLS, or an address that is not public.
+            ConnectionLost: the connection ended before the response did.
+            DecodeError: not HTTP/1.1 (``record.invalid``), or a body longer than
+                ``max_bytes`` (``size.exceeded``).
+        """
+        request = h11.Request(
+            method="GET", target=path, headers=[("Host", host), *headers]
+        )
+        connection = self._take_idle(host)
+        if connection is not None:
+            # The server may have closed it meanwhile; a GET may be sent twice.
+            with contextlib.suppress(ConnectionLost):
+                return await self._exchange(host, connection, request, max_bytes)
+        connection = await _Connection.open(host, self._host_map)
+        return await self._exchange(host, connection, request, max_bytes)
+
+    async def close(self) -> None:
+        """Close the idle connections. Idempotent."""
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+
+    async def _exchange(
+        self, host: str, connection: _Connection, request: h11.Request, max_bytes: int
+    ) -> HttpResponse:
+        try:
+            response = await connection.exchange(request, max_bytes)
+        except BaseException:
+            connection.close()
+            raise
+        if connection.reuse() and len(self._idle[host]) < _IDLE_PER_HOST:
+            self._idle[host].append(connection)
+        else:
+            connection.close()
+        return response
+
+    def _take_idle(self, host: str) -> _Connection | None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            # Connections of an ended loop cannot be used, nor closed, in this one.
+            self._idle.clear()
+            self._loop = loop
+        connections = self._idle[host]
+        while connections:
+            connection = connections.pop()
+            if time.monotonic() - connection.idle_since < _IDLE_MAX_S:
+                return connection
+            connection.close()
+        return None
+
+
+class _Connection:
+    """One TLS connection and its HTTP/1.1 state."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._reader, self._writer = reader, writer
+        self._http = h11.Connection(
+            h11.CLIENT, max_incomplete_event_size=_HEAD_MAX_BYTES
+        )
+        self.idle_since = 0.0
+
+    @classmethod
+    async def open(cls, host: str, host_map: HostMap) -> _Connection:
+        address, port = await resolve_address(host, host_map)
+        ca = host_map[host].ca if host in host_map else None
+        context = tls_context(None if ca is None else str(ca))
+        try:
+            streams = await asyncio.open_connection(
+                address, port, ssl=context, server_hostname=host
+            )
+        except OSError as exc:  # ssl.SSLError is one
+            raise ConnectFailed(f"cannot connect to {host}: {exc}") from exc
+        return cls(*streams)
+
+    async def exchange(self, request: h11.Request, max_bytes: int) -> HttpResponse:
+        try:
+            self._writer.write(self._http.send(request) or b"")
+            self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
+            return await self._response(max_bytes)
+        except h11.ProtocolError as exc:
+            raise DecodeError(
+                f"the server does not speak HTTP/1.1: {exc}", code=Code.RECORD_INVALID
+            ) from exc
+        except OSError as exc:
+            raise ConnectionLost(f"the connection broke: {exc}") from exc
+
+    async def _response(self, max_bytes: int) -> HttpResponse:
+        head: h11.Response | None = None
+        body = bytearray()
+        while True:
+            event = await self._next_event()
+            if isinstance(event, h11.Response):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > max_bytes:
+                    raise DecodeError(
+                        f"the response is longer than {max_bytes} bytes",
+                        code=Code.SIZE_EXCEEDED,
+                    )
+            elif isinstance(event, h11.EndOfMessage) and head is not None:
+                return HttpResponse(
+                    head.status_code,
+                    _lines(head.headers),
+                    _lines(event.headers),
+                    bytes(body),
+                )
+            elif isinstance(event, h11.ConnectionClosed):
+                raise ConnectionLost("the server closed the connection")
+
+    async def _next_event(self) -> h11.Event | type[h11.PAUSED]:
+        while True:
+            event = self._http.next_event()
+            if not isinstance(event, type) or not issubclass(event, h11.NEED_DATA):
+                return event
+            data = await self._reader.read(_READ_BYTES)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                # Before its first byte, an end is a lost connection, not bad HTTP.
+                raise ConnectionLost("the server closed the connection")
+            self._http.receive_data(data)
+
+    def reuse(self) -> bool:
+        if self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
+            return False
+        self._http.start_next_cycle()
+        self.idle_since = time.monotonic()
+        return True
+
+    def close(self) -> None:
+        # A transport of a loop that has ended raises RuntimeError.
+        with contextlib.suppress(RuntimeError):
+            self._writer.close()
+
+
+def _lines(headers: h11._headers.Headers) -> HeaderLines:
+    return tuple(
+        (name.decode("ascii"), value.decode("latin-1"))
+        for name, value in headers.raw_items()
+    )

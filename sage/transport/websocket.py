@@ -1,0 +1,137 @@
+"""The client end of a WebSocket over TLS: whole text messages, nothing else.
+
+TRANSPORT-05: one UTF-8 JSON envelope in each reassembled text message, up to
+16 MiB; binary messages and per-message compression are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidURI,
+)
+
+from ..errors import (
+    Code,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    ProtocolError,
+    UsageError,
+)
+from ..limits import (
+    CLOSE_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    ENVELOPE_MAX_BYTES,
+    SEND_TIMEOUT_S,
+)
+from .address import tls_context
+from .deadline import within
+
+__all__ = ["WebSocket"]
+
+
+class WebSocket:
+    """A connected client. Made by `open`."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> WebSocket:
+        """Connect to a ``wss://`` URL.
+
+        Args:
+            url: the endpoint.
+            tls: a client context; the system's authorities when not given.
+            timeout_s: for DNS, TCP, TLS and the upgrade together.
+
+        Raises:
+            UsageError: not a ``wss://`` URL.
+            ConnectFailed: refused, unreachable, untrusted, or not a WebSocket.
+            DeadlineExceeded: no connection within ``timeout_s``.
+        """
+        if urlsplit(url).scheme != "wss" or not urlsplit(url).hostname:
+            raise UsageError(f"a channel needs a wss:// URL, not {url!r}")
+        opening = _Connect(
+            url,
+            ssl=tls if tls is not None else tls_context(),
+            compression=None,
+            proxy=None,
+            open_timeout=None,
+            close_timeout=CLOSE_TIMEOUT_S,
+            max_size=ENVELOPE_MAX_BYTES,
+        )
+        try:
+            connection = await within(timeout_s, opening, f"connecting to {url}")
+        except InvalidURI as exc:
+            raise UsageError(f"not a WebSocket URL: {url!r}") from exc
+        except DeadlineExceeded:  # a TimeoutError, and so an OSError too
+            raise
+        except (OSError, InvalidHandshake) as exc:
+            raise ConnectFailed(f"cannot connect to {url}: {exc}") from exc
+        return cls(connection)
+
+    async def send(self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S) -> None:
+        """Send UTF-8 bytes as one text message.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+            DeadlineExceeded: the peer did not read for ``timeout_s``.
+        """
+        sending = self._connection.send(message, text=True)
+        try:
+            await within(timeout_s, sending, "sending", may_have_run=True)
+        except ConnectionClosed as exc:
+            raise ConnectionLost(_reason(exc)) from exc
+
+    async def receive(self) -> str:
+        """Wait for the next text message.
+
+        Raises:
+            ConnectionLost: the connection has ended, which it does by itself when
+                a message is longer than 16 MiB or not UTF-8.
+            ProtocolError: a binary message.
+        """
+        try:
+            message = await self._connection.recv()
+        except ConnectionClosed as exc:
+            raise ConnectionLost(_reason(exc)) from exc
+        if not isinstance(message, str):
+            raise ProtocolError("a binary message", code=Code.FRAME_MALFORMED)
+        return message
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close, within a second, whatever the peer does. Idempotent."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._connection.close(code, reason)
+        except TimeoutError:
+            self._connection.transport.abort()
+
+
+class _Connect(connect):
+    """Goes where it was told: a redirect is a failed handshake."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+def _reason(exc: ConnectionClosed) -> str:
+    frame = exc.rcvd or exc.sent
+    if frame is None:
+        return "the connection broke"
+    detail = f"{frame.code} {frame.reason}".rstrip()
+    return f"the connection was closed ({detail})"

@@ -1,0 +1,224 @@
+"""Channels and services on real sockets, from the first byte to the last."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import sage
+from sage.errors import (
+    AuthenticationError,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    ResolutionError,
+    SessionClosed,
+    UsageError,
+)
+from sage.identity import revoke_key
+from sage.service import ClientConfig, Message, ServiceConfig
+
+
+async def test_a_request_is_answered(running, connecting):
+    async with running() as url, connecting(url) as channel:
+        assert await channel.request(b"hello") == b"echo:hello"
+        assert channel.peer.endswith(":grace")
+        assert not channel.closed
+    assert channel.closed
+
+
+async def test_requests_may_overlap(running, connecting):
+    async def slow_first(message: Message) -> bytes:
+        await asyncio.sleep(0.05 if message.payload == b"0" else 0)
+        return message.payload
+
+    async with running(slow_first) as url, connecting(url) as channel:
+        bodies = [str(n).encode() for n in range(50)]
+        assert await asyncio.gather(*map(channel.request, bodies)) == bodies
+
+
+async def test_empty_and_large_payloads(running, connecting):
+    async with running() as url, connecting(url) as channel:
+        assert await channel.request(b"") == b"echo:"
+        large = bytes(6 * 1024 * 1024)
+        assert await channel.request(large) == b"echo:" + large
+
+
+async def test_metadata_and_peer_reach_the_handler(running, connecting, ada):
+    seen = []
+
+    async def handler(message: Message) -> bytes:
+        seen.append(message)
+        return b""
+
+    async with running(handler) as url, connecting(url) as channel:
+        await channel.request(b"x", metadata={"purpose": "test"})
+        assert seen[0].peer == ada.did
+        assert dict(seen[0].metadata) == {"purpose": "test"}
+        assert seen[0].session_id == channel.session_id
+
+
+async def test_the_session_is_renewed_before_its_last_record(running, connecting):
+    async with running() as url, connecting(url) as channel:
+        first = channel.session_id
+        replies = [await channel.request(b"%d" % n) for n in range(1005)]
+        assert replies == [b"echo:%d" % n for n in range(1005)]
+        assert channel.session_id != first
+
+
+async def test_many_requests_at_once_across_a_renewal(running, connecting):
+    async with running() as url, connecting(url) as channel:
+        bodies = [b"%d" % n for n in range(2100)]
+        replies = await asyncio.gather(*map(channel.request, bodies))
+        assert replies == [b"echo:" + body for body in bodies]
+
+
+async def test_a_failing_handler_is_an_authentic_failure(running, connecting):
+    async def handler(message: Message) -> bytes:
+        if message.payload == b"deny":
+            raise sage.RemoteFailure("policy_denied")
+        raise ValueError("secret detail")
+
+    async with running(handler) as url, connecting(url) as channel:
+        with pytest.raises(sage.RemoteFailure) as failure:
+            await channel.request(b"deny")
+        assert failure.value.reason == "policy_denied"
+        with pytest.raises(sage.RemoteFailure) as failure:
+            await channel.request(b"crash")
+        assert failure.value.reason == "operation_failed"
+        assert "secret" not in str(failure.value)
+        assert not channel.closed
+
+
+async def test_a_slow_handler_is_unavailable(running, connecting):
+    async def handler(message: Message) -> bytes:
+        await asyncio.sleep(60)
+        return b""
+
+    config = ServiceConfig(handler_timeout_s=0.05)
+    async with running(handler, config=config) as url, connecting(url) as channel:
+        with pytest.raises(sage.RemoteFailure) as failure:
+            await channel.request(b"x")
+        assert failure.value.reason == "unavailable"
+
+
+async def test_a_request_times_out(running, connecting):
+    async def handler(message: Message) -> bytes:
+        await asyncio.sleep(0.5)
+        return message.payload
+
+    async with running(handler) as url, connecting(url) as channel:
+        with pytest.raises(DeadlineExceeded) as failure:
+            await channel.request(b"late", timeout_s=0.1)
+        assert failure.value.may_have_run
+        # The late answer is dropped, and the channel goes on.
+        assert await channel.request(b"again") == b"again"
+
+
+async def test_closing_is_idempotent_and_quick(running, connecting):
+    async def handler(message: Message) -> bytes:
+        await asyncio.sleep(60)
+        return b""
+
+    async with running(handler) as url:
+        channel = await connecting(url)
+        waiting = asyncio.create_task(channel.request(b"x"))
+        await asyncio.sleep(0.05)
+        async with asyncio.timeout(1):
+            await channel.close()
+            await channel.close()
+        with pytest.raises(ConnectionLost):
+            await waiting
+        with pytest.raises(SessionClosed):
+            await channel.request(b"x")
+
+
+async def test_a_stopping_service_ends_its_channels(running, connecting):
+    async with running() as url:
+        channel = await connecting(url)
+    with pytest.raises(ConnectionLost):
+        await channel.request(b"x")
+    await channel.close()
+
+
+async def test_an_unknown_initiator_is_refused(running, connecting, caplog):
+    stranger = sage.Agent.generate("did:sage:web:agents.example:stranger")
+    everyone = sage.MemoryResolver([stranger.record])
+
+    class Both:
+        async def resolve(self, did, *, now):
+            return await everyone.resolve(did, now=now)
+
+    async with running() as url:
+        with pytest.raises((ConnectionLost, ResolutionError)):
+            await connecting(url, agent=stranger, resolver=Both())
+
+
+async def test_an_impostor_is_refused(running, connecting, grace, caplog):
+    impostor = sage.Agent.generate("did:sage:web:agents.example:ada")
+    lies = sage.MemoryResolver([impostor.record, grace.record])
+    async with running() as url:
+        with pytest.raises(ConnectionLost, match="refused"):
+            await connecting(url, agent=impostor, resolver=lies)
+    assert "sig.bad" in caplog.text
+
+
+async def test_a_false_service_is_refused(running, connecting, ada, resolver):
+    false_grace = sage.Agent.generate("did:sage:web:agents.example:grace")
+    lies = sage.MemoryResolver([ada.record, false_grace.record])
+    async with running(agent=false_grace, resolver=lies) as url:
+        # It cannot decapsulate what was sealed to Grace's key: the initiation
+        # opens nothing, and the answer is not signed by her.
+        with pytest.raises((AuthenticationError, ConnectionLost)):
+            await connecting(url)
+
+
+async def test_a_revoked_key_closes_the_session(running, connecting, ada, resolver):
+    async with running() as url, connecting(url) as channel:
+        assert await channel.request(b"1")
+        gone = revoke_key(ada.record, "sign-1", unix_time=1)
+        resolver.publish(gone)
+        with pytest.raises(ResolutionError):
+            await channel.request(b"2")
+        # The session is gone, and no new one can be had with that key.
+        with pytest.raises(ResolutionError):
+            await channel.request(b"3")
+
+
+async def test_only_wss(connecting):
+    with pytest.raises(UsageError):
+        await connecting("ws://localhost:1/sage")
+
+
+async def test_nobody_listens(connecting):
+    with pytest.raises(ConnectFailed):
+        await connecting("wss://localhost:1/sage")
+
+
+async def test_an_untrusted_certificate(running, connecting):
+    async with running() as url:
+        with pytest.raises(ConnectFailed):
+            await connecting(url, tls=None)
+
+
+async def test_a_wrong_path_is_refused(running, connecting):
+    async with running() as url:
+        with pytest.raises(ConnectFailed):
+            await connecting(url + "/other")
+
+
+async def test_a_silent_service_does_not_hold_us(connecting, tls):
+    async def accept_and_wait(scope, receive, send):
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+
+    from sage.service import serving
+
+    async with serving(accept_and_wait, certificate=tls.certificate) as port:
+        config = ClientConfig(handshake_timeout_s=0.2)
+        with pytest.raises(DeadlineExceeded):
+            await connecting(f"wss://localhost:{port}/sage", config=config)

@@ -1,0 +1,32 @@
+"""Limits that cannot work are refused when they are written down."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from sage.errors import UsageError
+from sage.service import ClientConfig, ServiceConfig
+
+
+@pytest.mark.parametrize("kind", [ClientConfig, ServiceConfig])
+def test_defaults_are_valid_and_frozen(kind):
+    config = kind()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.envelope_ttl_s = 1
+
+
+@pytest.mark.parametrize("kind", [ClientConfig, ServiceConfig])
+def test_numbers_must_be_positive(kind):
+    for field in dataclasses.fields(kind):
+        if isinstance(field.default, int | float):
+            for bad in (0, -1, float("nan")):
+                with pytest.raises(UsageError):
+                    kind(**{field.name: bad})
+
+
+@pytest.mark.parametrize("ttl", [0, 301, 1.5, True])
+def test_an_envelope_lives_1_to_300_whole_seconds(ttl):
+    with pytest.raises(UsageError):
+        ClientConfig(envelope_ttl_s=ttl)

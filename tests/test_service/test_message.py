@@ -1,0 +1,16 @@
+"""What a handler gets cannot be changed behind its back."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from sage.service import Message
+
+
+def test_a_message_is_frozen():
+    message = Message(payload=b"x", peer="did:x", id="1", session_id="s")
+    assert dict(message.metadata) == {}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        message.payload = b"y"

@@ -1,0 +1,110 @@
+"""Fresh views: read at the start, read again at a late gate, compared with the pin."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+import sage
+from sage.errors import Code, ResolutionError
+from sage.identity import SigningKey, add_keys, revoke_key
+from sage.service import Clock
+from sage.service.operation import Operation
+
+
+class Counting:
+    def __init__(self, inner):
+        self.inner, self.reads = inner, []
+
+    async def resolve(self, did, *, now):
+        self.reads.append((did, now))
+        return await self.inner.resolve(did, now=now)
+
+
+@pytest.fixture
+def time():
+    return SimpleNamespace(now=100.0)
+
+
+@pytest.fixture
+def counting(resolver):
+    return Counting(resolver)
+
+
+@pytest.fixture
+def operation(counting, time, ada, grace):
+    clock = Clock(monotonic=lambda: time.now, wall=lambda: 1000.0)
+    return Operation(counting, clock, init_did=ada.did, resp_did=grace.did)
+
+
+def binding_of(ada, grace):
+    init, resp = ada.record, grace.record
+    keys = (
+        init.select_signing_key(unix_time=1),
+        resp.select_signing_key(unix_time=1),
+        resp.select_kem_key(unix_time=1),
+    )
+    return SimpleNamespace(
+        init_kid=keys[0].kid,
+        resp_kid=keys[1].kid,
+        kem_kid=keys[2].kid,
+        init_key=keys[0],
+        resp_key=keys[1],
+        kem_key=keys[2],
+    )
+
+
+async def test_both_records_are_read(operation, counting, ada, grace):
+    await operation.observe()
+    assert counting.reads == [(ada.did, 100.0), (grace.did, 100.0)]
+    assert operation.init_record == ada.record
+    assert operation.resp_record == grace.record
+    operation.require_current(binding_of(ada, grace))
+
+
+async def test_the_gate_reads_again_only_after_five_seconds(operation, counting, time):
+    await operation.observe()
+    time.now = 105.0
+    await operation.pass_gate()
+    assert len(counting.reads) == 2
+    time.now = 105.1
+    await operation.pass_gate()
+    assert len(counting.reads) == 4
+
+
+async def test_a_gate_without_a_reading_reads(operation, counting):
+    await operation.pass_gate()
+    assert len(counting.reads) == 2
+
+
+async def test_a_revoked_key_is_not_current(operation, resolver, ada, grace):
+    extra = SigningKey.generate(f"{ada.did}#sign-2")
+    more = add_keys(ada.record, [extra], (), endorser=ada.signing_key)
+    resolver.publish(more)
+    await operation.observe()
+    # Another key beside it changes nothing (SESSION-06).
+    operation.require_current(binding_of(ada, grace))
+    resolver.publish(revoke_key(more, "sign-1", unix_time=1))
+    await operation.observe()
+    with pytest.raises(ResolutionError) as refusal:
+        operation.require_current(binding_of(ada, grace))
+    assert refusal.value.code is Code.KEY_REVOKED
+
+
+async def test_another_key_under_the_same_name_is_not_current(operation, ada, grace):
+    await operation.observe()
+    binding = binding_of(ada, grace)
+    binding.kem_key = binding_of(ada, sage.Agent.generate(grace.did)).kem_key
+    with pytest.raises(ResolutionError):
+        operation.require_current(binding)
+
+
+async def test_an_unreadable_record_ends_the_operation(ada, time):
+    only_ada = sage.MemoryResolver([ada.record])
+    operation = Operation(
+        only_ada, Clock(), init_did=ada.did, resp_did="did:sage:web:a.example:none"
+    )
+    with pytest.raises(ResolutionError) as refusal:
+        await operation.observe()
+    assert refusal.value.code is Code.RECORD_NOT_FOUND

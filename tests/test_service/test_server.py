@@ -1,0 +1,106 @@
+"""The ASGI application around the connections."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import pytest
+
+import sage
+
+
+@pytest.fixture
+def service(grace, resolver):
+    return sage.Service(agent=grace, resolver=resolver, handler=None)
+
+
+async def http(service, path, method="GET"):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": path, "method": method, "headers": []}
+    await service(scope, None, send)
+    return sent[0]["status"], sent[1]["body"]
+
+
+async def websocket(service, **scope):
+    sent = []
+    incoming = [{"type": "websocket.connect"}]
+
+    async def receive():
+        if incoming:
+            return incoming.pop(0)
+        return {"type": "websocket.disconnect", "code": 1001}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    base = {"type": "websocket", "scheme": "wss", "path": "/sage", "headers": []}
+    await service(base | scope, receive, send)
+    return sent
+
+
+async def test_health(service):
+    status, body = await http(service, "/health")
+    assert status == 200
+    assert json.loads(body) == {"status": "ok", "connections": 0}
+
+
+async def test_nothing_else_over_http(service):
+    assert (await http(service, "/"))[0] == 404
+    assert (await http(service, "/health", "POST"))[0] == 404
+    assert (await http(service, "/sage"))[0] == 404
+
+
+async def test_tls_is_required(service, grace, resolver):
+    assert await websocket(service, scheme="ws") == ["websocket.close"]
+    behind_proxy = sage.Service(
+        agent=grace, resolver=resolver, handler=None, require_tls=False
+    )
+    assert (await websocket(behind_proxy, scheme="ws"))[0] == "websocket.accept"
+
+
+async def test_another_path(service):
+    assert await websocket(service, path="/other") == ["websocket.close"]
+
+
+async def test_a_client_that_leaves_at_once(service):
+    assert await websocket(service) == ["websocket.accept"]
+
+
+async def test_closing_says_goodbye_to_everyone(running, connecting, grace, resolver):
+    async with running() as url:
+        channel = await connecting(url)
+        assert not channel.closed
+    async with asyncio.timeout(1):
+        while not channel.closed:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_loaded_agent_without_a_guard_refuses_and_says_why(
+    running, connecting, grace, resolver, tmp_path, caplog
+):
+    path = tmp_path / "grace.sage"
+    grace.save(path, passphrase="p", scrypt_n=2**4)
+    loaded = sage.Agent.load(path, passphrase="p")
+    with caplog.at_level(logging.WARNING, "sage.service"):
+        async with running(agent=loaded) as url:
+            with pytest.raises(sage.errors.ConnectionLost):
+                await connecting(url)
+    assert "SqliteReplayGuard" in caplog.text
+    assert "(replay.state-lost)" in caplog.text
+
+
+async def test_a_guard_on_disk_survives_a_restart(
+    running, connecting, grace, resolver, tmp_path
+):
+    path = tmp_path / "grace.replay"
+    for history in (True, False):
+        guard = sage.SqliteReplayGuard(path, assume_no_history=history)
+        async with running(guard=guard) as url, connecting(url) as channel:
+            assert await channel.request(b"x") == b"echo:x"
+        guard.close()

@@ -1,0 +1,82 @@
+"""A certificate authority for loopback, and servers that send what they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trustme
+
+import sage
+
+
+@dataclass(frozen=True)
+class Tls:
+    certificate: Path
+    authority: Path
+    client: ssl.SSLContext
+    server: ssl.SSLContext
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    leaf = authority.issue_cert("localhost", "127.0.0.1", "agents.example")
+    certificate, ca = folder / "server.pem", folder / "ca.pem"
+    leaf.private_key_and_cert_chain_pem.write_to_path(str(certificate))
+    authority.cert_pem.write_to_path(str(ca))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(server)
+    return Tls(certificate, ca, ssl.create_default_context(cafile=str(ca)), server)
+
+
+Canned = Callable[..., AbstractAsyncContextManager[dict[str, sage.HostAddress]]]
+
+
+@pytest.fixture
+def canned(tls: Tls) -> Canned:
+    """Return a server that answers every request head with given bytes.
+
+    It yields the host map that leads to it, and counts its connections.
+    """
+
+    @asynccontextmanager
+    async def run(
+        *answers: bytes, close: bool = True, connections: list[int] | None = None
+    ) -> AsyncIterator[dict[str, sage.HostAddress]]:
+        left = list(answers)
+
+        async def serve(reader, writer):
+            if connections is not None:
+                connections.append(1)
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                while left:
+                    await reader.readuntil(b"\r\n\r\n")
+                    writer.write(left.pop(0))
+                    await writer.drain()
+                    if close:
+                        break
+                if not close:
+                    await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls.server)
+        port = server.sockets[0].getsockname()[1]
+        try:
+            yield {
+                "agents.example": sage.HostAddress(
+                    address="127.0.0.1", port=port, ca=tls.authority
+                )
+            }
+        finally:
+            server.close()
+            await server.wait_closed()
+
+    return run

@@ -1,0 +1,82 @@
+"""Which addresses a stranger's DID may lead to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from sage.errors import ConfigError, ConnectFailed
+from sage.transport import HostAddress
+from sage.transport.address import is_public, resolve_address, tls_context
+
+
+@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111"])
+def test_public(address):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "255.255.255.255",
+        "224.0.0.1",
+        "240.0.0.1",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",
+        "64:ff9b::7f00:1",
+        "64:ff9b::a00:1",
+        "not an address",
+        "",
+    ],
+)
+def test_not_public(address):
+    assert not is_public(address)
+
+
+def resolving(monkeypatch, *addresses):
+    async def getaddrinfo(host, port):
+        return [(socket.AF_INET, 0, 0, "", (a, port)) for a in addresses]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+
+
+async def test_a_public_name(monkeypatch):
+    resolving(monkeypatch, "1.1.1.1", "1.0.0.1")
+    assert await resolve_address("agents.example", {}) == ("1.1.1.1", 443)
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["1.1.1.1", "10.0.0.1"], []])
+async def test_a_name_with_a_private_address(monkeypatch, addresses):
+    resolving(monkeypatch, *addresses)
+    with pytest.raises(ConnectFailed, match="not public"):
+        await resolve_address("agents.example", {})
+
+
+async def test_localhost_is_refused_but_for_the_host_map():
+    with pytest.raises(ConnectFailed, match="not public"):
+        await resolve_address("localhost", {})
+    hosts = {"localhost": HostAddress(address="127.0.0.1", port=8443)}
+    assert await resolve_address("localhost", hosts) == ("127.0.0.1", 8443)
+
+
+def test_a_missing_authority_file(tmp_path):
+    with pytest.raises(ConfigError):
+        tls_context(str(tmp_path / "none.pem"))
+    (tmp_path / "empty.pem").write_text("")
+    with pytest.raises(ConfigError):
+        tls_context(str(tmp_path / "empty.pem"))

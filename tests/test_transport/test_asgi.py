@@ -1,0 +1,98 @@
+"""The server's WebSocket against an ASGI server that we play ourselves."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sage.errors import Code, ConnectionLost, DecodeError, ProtocolError
+from sage.transport import AsgiWebSocket
+
+
+def socket(*incoming, fail=None, scheme="wss"):
+    messages, sent = list(incoming), []
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        if fail is not None:
+            raise fail
+        sent.append(message)
+
+    headers = [(b"origin", b"https://a.example"), (b"origin", b"https://b.example")]
+    scope = {"type": "websocket", "scheme": scheme, "headers": headers}
+    return AsgiWebSocket(scope, receive, send), sent
+
+
+CONNECT = {"type": "websocket.connect"}
+LEFT = {"type": "websocket.disconnect", "code": 1001}
+
+
+def text(value):
+    return {"type": "websocket.receive", "text": value}
+
+
+async def test_a_conversation():
+    ws, sent = socket(CONNECT, text("hello"))
+    await ws.accept()
+    assert await ws.receive() == "hello"
+    await ws.send("grüß dich".encode())
+    await ws.close(1008, "refused")
+    await ws.close()
+    assert sent == [
+        {"type": "websocket.accept"},
+        {"type": "websocket.send", "text": "grüß dich"},
+        {"type": "websocket.close", "code": 1008, "reason": "refused"},
+    ]
+
+
+async def test_what_the_scope_says():
+    ws, _ = socket()
+    assert ws.is_encrypted
+    assert not socket(scheme="ws")[0].is_encrypted
+    assert ws.header(b"origin") == "https://a.example"
+    assert ws.header(b"cookie") is None
+
+
+async def test_a_client_that_leaves():
+    ws, sent = socket(LEFT)
+    with pytest.raises(ConnectionLost):
+        await ws.accept()
+    ws, sent = socket(CONNECT, LEFT)
+    await ws.accept()
+    with pytest.raises(ConnectionLost, match="1001"):
+        await ws.receive()
+    with pytest.raises(ConnectionLost):
+        await ws.send(b"x")
+    await ws.close()
+    assert sent == [{"type": "websocket.accept"}]
+
+
+async def test_binary_and_oversized_messages():
+    ws, _ = socket({"type": "websocket.receive", "bytes": b"x", "text": None})
+    with pytest.raises(ProtocolError) as refusal:
+        await ws.receive()
+    assert refusal.value.code is Code.FRAME_MALFORMED
+    ws, _ = socket(text("x" * (16 * 1024 * 1024 + 1)))
+    with pytest.raises(DecodeError) as refusal:
+        await ws.receive()
+    assert refusal.value.code is Code.SIZE_EXCEEDED
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("closed")])
+async def test_a_server_that_says_the_client_left(error):
+    ws, _ = socket(fail=error)
+    with pytest.raises(ConnectionLost):
+        await ws.send(b"x")
+    await ws.close()
+
+
+async def test_closing_ends_within_a_second():
+    async def never(message):
+        await asyncio.sleep(60)
+
+    ws = AsgiWebSocket({"type": "websocket"}, None, never)  # type: ignore[arg-type]
+    async with asyncio.timeout(1):
+        await ws.close()

@@ -1,0 +1,135 @@
+"""The bounded GET against servers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from sage.errors import Code, ConnectFailed, ConnectionLost, DecodeError
+from sage.transport import HostAddress, HttpsGetter
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\nx-a: 2\r\n\r\nhi"
+
+
+async def get(host_map, *, max_bytes=100):
+    getter = HttpsGetter(host_map)
+    try:
+        return await getter.get(
+            "agents.example", "/x", headers=[("Accept", "text/plain")], max_bytes=100
+        )
+    finally:
+        await getter.close()
+
+
+async def test_a_response_comes_whole_with_its_header_lines(canned):
+    async with canned(OK) as hosts:
+        response = await get(hosts)
+    assert (response.status, response.body) == (200, b"hi")
+    assert [v for k, v in response.headers if k.lower() == "x-a"] == ["1", "2"]
+
+
+async def test_trailers_are_shown(canned):
+    chunked = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"2\r\nhi\r\n0\r\nContent-Type: text/plain\r\n\r\n"
+    )
+    async with canned(chunked) as hosts:
+        response = await get(hosts)
+    assert [(k.lower(), v) for k, v in response.trailers] == [
+        ("content-type", "text/plain")
+    ]
+
+
+async def test_connections_are_reused(canned):
+    connections: list[int] = []
+    async with canned(OK, OK, OK, close=False, connections=connections) as hosts:
+        getter = HttpsGetter(hosts)
+        for _ in range(3):
+            await getter.get("agents.example", "/", headers=[], max_bytes=9)
+        await getter.close()
+    assert len(connections) == 1
+
+
+async def test_a_dead_kept_connection_is_replaced(canned):
+    connections: list[int] = []
+    async with canned(OK, OK, connections=connections) as hosts:
+        getter = HttpsGetter(hosts)
+        for _ in range(2):
+            response = await getter.get("agents.example", "/", headers=[], max_bytes=9)
+            assert response.body == b"hi"
+            await asyncio.sleep(0.01)
+        await getter.close()
+    assert len(connections) == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n" + b"x" * 101,
+        b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 100_000,
+    ],
+)
+async def test_a_long_body_is_refused(canned, answer):
+    async with canned(answer) as hosts:
+        with pytest.raises(DecodeError) as refusal:
+            await get(hosts)
+    assert refusal.value.code is Code.SIZE_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+async def test_bad_http_is_refused(canned, answer):
+    async with canned(answer) as hosts:
+        with pytest.raises(DecodeError) as refusal:
+            await get(hosts)
+    assert refusal.value.code is Code.RECORD_INVALID
+
+
+async def test_no_answer_is_a_lost_connection(canned):
+    async with canned(b"") as hosts:
+        with pytest.raises(ConnectionLost):
+            await get(hosts)
+
+
+async def test_a_name_that_does_not_resolve():
+    with pytest.raises(ConnectFailed):
+        await HttpsGetter().get("no-such.invalid", "/", headers=[], max_bytes=1)
+
+
+async def test_a_certificate_for_another_name(canned):
+    async with canned(OK) as hosts:
+        wrong = {"other.example": hosts["agents.example"]}
+        with pytest.raises(ConnectFailed):
+            await HttpsGetter(wrong).get("other.example", "/", headers=[], max_bytes=1)
+
+
+async def test_an_unknown_authority(canned):
+    async with canned(OK) as hosts:
+        known = hosts["agents.example"]
+        unknown = HostAddress(address=known.address, port=known.port)
+        with pytest.raises(ConnectFailed):
+            await get({"agents.example": unknown})
+
+
+def test_a_getter_serves_one_loop_after_another(canned):
+    async def once(getter=[]):  # noqa: B006  # the same getter in both loops
+        async with canned(OK) as hosts:
+            getter.append(HttpsGetter(hosts)) if not getter else None
+            getter[0]._host_map = hosts
+            response = await getter[0].get(
+                "agents.example", "/", headers=[], max_bytes=9
+            )
+            assert response.body == b"hi"
+            await getter[0].close()
+
+    asyncio.run(once())
+    asyncio.run(once())
