@@ -6,11 +6,11 @@ fallback would cost a service most of its speed without a word.
 
 Environment, read once at import:
 
-=========================== ===================================================
+============================= =================================================
 ``SAGE_NO_EXTENSIONS=1``      take the pure twin
 ``SAGE_REQUIRE_EXTENSIONS=1`` refuse to start without the compiled one
 ``SAGE_ENGINE=cryptography``  the AEAD and HKDF of that package, the default
-=========================== ===================================================
+============================= =================================================
 """
 
 from __future__ import annotations
