@@ -420,7 +420,7 @@ def test_environment_variables_are_the_documented_ones(module: str) -> None:
 )
 def test_no_work_is_left_behind(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert not re.search(r"\b(TODO|FIXME|XXX|HACK|NotImplementedError)\b", text)
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b|raise NotImplementedError", text)
     assert text.endswith("\n") or not text
 
 
