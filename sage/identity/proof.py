@@ -7,9 +7,11 @@ handshake shows possession.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from ..errors import AuthenticationError, Code, ConfigError, ResolutionError
+from ..limits import PUBLIC_KEY_CACHE_ENTRIES
 from .did import ParsedDid, parse_did
 from .record import AgentRecord, KeyEntry
 from .signature import verify
@@ -69,7 +71,7 @@ def check_proofs(record: AgentRecord) -> AgentRecord:
 def _check_signature(did: ParsedDid, entry: KeyEntry, signer: KeyEntry) -> None:
     challenge = challenge_of(did, entry)
     try:
-        verify(signer.alg, signer.key, challenge, entry.proof.value)
+        _verify_once(signer.alg, signer.key, challenge, entry.proof.value)
     except AuthenticationError:
         raise ResolutionError(
             f"the proof of key {entry.name!r} does not verify", code=Code.POP_BAD
@@ -79,3 +81,13 @@ def _check_signature(did: ParsedDid, entry: KeyEntry, signer: KeyEntry) -> None:
             f"the proof of key {entry.name!r} cannot be checked here: {exc}",
             code=Code.KEY_UNPROVEN,
         ) from exc
+
+
+@lru_cache(maxsize=PUBLIC_KEY_CACHE_ENTRIES)
+def _verify_once(alg: str, key: bytes, challenge: bytes, value: bytes) -> None:
+    """Verify a proof, once for the same bytes; only success is remembered.
+
+    This is arithmetic, not an observation: what a registry says now about the state
+    of a key is read afresh each time (REG-05).
+    """
+    verify(alg, key, challenge, value)

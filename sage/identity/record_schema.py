@@ -49,10 +49,11 @@ def parse_record(data: Buffer | JsonObject) -> AgentRecord:
             cannot be checked here (``key.unproven``).
         UsageError: ``data`` is neither a buffer nor a JSON object.
     """
-    members = data if isinstance(data, dict) else _decode(data)
-    if len(jcs(members)) > AGENT_RECORD_MAX_BYTES:
+    if not isinstance(data, dict):
+        data = _decode(data)
+    elif len(jcs(data)) > AGENT_RECORD_MAX_BYTES:
         _too_large()
-    _closed(members, _RECORD_MEMBERS)
+    members = _closed(data, _RECORD_MEMBERS)
     record = AgentRecord(
         id=_did(members["id"]),
         controller=_text(members["controller"], _CONTROLLER),

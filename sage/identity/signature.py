@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
 from .. import _crypto
 from ..errors import AuthenticationError, Code, ProtocolError, UsageError
-from ..limits import X25519_KEY_BYTES
+from ..limits import PUBLIC_KEY_CACHE_ENTRIES, X25519_KEY_BYTES
 from ..types import Buffer
 
 __all__ = [
@@ -115,8 +116,11 @@ def ethereum_address(public_key: Buffer) -> str:
     return "0x" + _crypto.keccak256(key[1:])[12:].hex()
 
 
+@lru_cache(maxsize=PUBLIC_KEY_CACHE_ENTRIES)
 def check_public_key(algorithm: str, key: bytes) -> None:
     """Check that raw bytes are a usable public key of an algorithm.
+
+    Only success is remembered.
 
     An X25519 key of small order would make every shared secret zero; it is found
     by exchanging with it.

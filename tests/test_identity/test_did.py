@@ -3,7 +3,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sage.errors import Code, DecodeError, UsageError
@@ -24,6 +24,7 @@ AGENT = SEGMENT.filter(lambda text: text not in {".", ".."})
 KEY_NAME = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=32)
 
 
+@settings(deadline=None)
 @given(host=HOST, agent=AGENT)
 def test_every_web_identifier_of_the_grammar_is_taken_apart(
     host: str, agent: str
@@ -34,6 +35,7 @@ def test_every_web_identifier_of_the_grammar_is_taken_apart(
     assert parsed.did == f"did:sage:web:{host}:{agent}"
 
 
+@settings(deadline=None)
 @given(chain=st.integers(1, 10**32 - 1), agent=AGENT)
 def test_every_chain_identifier_of_the_grammar_is_taken_apart(
     chain: int, agent: str
@@ -43,6 +45,7 @@ def test_every_chain_identifier_of_the_grammar_is_taken_apart(
     assert parsed.agent_id == agent
 
 
+@settings(deadline=None)
 @given(host=HOST, agent=AGENT, name=KEY_NAME)
 def test_key_urls_are_taken_apart(host: str, agent: str, name: str) -> None:
     url = f"did:sage:web:{host}:{agent}#{name}"
@@ -198,6 +201,7 @@ def test_identifiers_are_text(value: object) -> None:
         parse_key_url(value)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(text=st.text() | st.builds(lambda tail: "did:sage:" + tail, st.text()))
 @example("did:sage:web:a:b\n")
 def test_any_text_gives_its_own_name_back_or_a_decode_error(text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sage.encoding import b64u_encode, jcs
-from sage.errors import Code, ResolutionError
+from sage.errors import AuthenticationError, Code, ResolutionError
 from sage.identity import (
     AgentRecord,
     Proof,
@@ -20,7 +20,7 @@ from sage.identity import (
     parse_record,
     proof_challenge,
 )
-from sage.identity.proof import check_proofs
+from sage.identity.proof import _verify_once, check_proofs
 
 VECTORS = json.loads(
     (
@@ -217,6 +217,7 @@ def test_a_suite_without_its_library_leaves_the_key_unproven(
             raise ModuleNotFoundError(name)
         return real(name, *rest)
 
+    _verify_once.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without_pycryptodome)
     with pytest.raises(ResolutionError) as caught:
         parse_record(data)
@@ -242,3 +243,19 @@ def test_a_failed_check_proves_nothing(unproven: AgentRecord) -> None:
         check_proofs(record)
     assert caught.value.code is Code.POP_BAD
     assert not record.proven
+
+
+def test_only_success_is_remembered(ada: SimpleNamespace) -> None:
+    entry = ada.record.keys[1]
+    challenge = proof_challenge(
+        "web:agents.example", "ada", entry.name, entry.alg, entry.key
+    )
+    good = (entry.alg, entry.key, challenge, entry.proof.value)
+    bad = (*good[:3], bytes(64))
+    _verify_once.cache_clear()
+    for _ in range(2):
+        _verify_once(*good)
+        with pytest.raises(AuthenticationError):
+            _verify_once(*bad)
+    assert _verify_once.cache_info()[:2] == (1, 3)
+    assert _verify_once.cache_info().maxsize is not None

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sage.errors import Code, ConfigError, DecodeError, ResolutionError, UsageError
@@ -283,6 +283,7 @@ def test_a_broken_file_is_not_replaced(tmp_path: Path, ada: SimpleNamespace) -> 
     assert caught.value.code is Code.RECORD_INVALID
 
 
+@settings(deadline=None)
 @given(text=st.text() | st.text("./\\:~a%", max_size=20))
 def test_no_name_leaves_the_folder(text: str) -> None:
     folder = Path("/srv/records")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sage.errors import Code, ConfigError, ResolutionError
@@ -65,6 +65,7 @@ def test_versions_use_all_64_bits(floor: VersionFloor) -> None:
         assert is_stale(floor, version - 1)
 
 
+@settings(deadline=None)
 @given(
     reads=st.lists(
         st.tuples(st.integers(1, 5) | st.integers(1, 2**64 - 1), st.booleans())

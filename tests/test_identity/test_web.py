@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sage.encoding import jcs
@@ -220,6 +220,7 @@ def test_sizes_are_bounded(ada: SimpleNamespace, good: dict[str, Any]) -> None:
     assert refusal(good) is Code.SIZE_EXCEEDED
 
 
+@settings(deadline=None)
 @given(data=st.binary())
 def test_any_bytes_give_a_documented_error(data: bytes) -> None:
     assert refusal(data) is Code.RECORD_INVALID
