@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -59,6 +60,20 @@ def test_every_name_that_code_uses_exists(page: Path) -> None:
             ):
                 lines.append(f"import sage; sage.{node.attr}")
         subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=ROOT)
+
+
+def test_the_readmes_example_runs(tmp_path: Path) -> None:
+    (block,) = python_blocks(ROOT / "README.md")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", block],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "b'HELLO'\n"
 
 
 def test_the_environment_switches_are_documented() -> None:
