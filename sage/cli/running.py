@@ -1,0 +1,95 @@
+"""Runs a service or a registry until the process is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import service
+from .exits import Exit
+from .text import printable
+
+__all__ = ["announce", "log_to_stderr", "run_until_stopped"]
+
+
+async def run_until_stopped(
+    app: service.Service | service.Registry,
+    *,
+    certificate: Path,
+    key: Path | None,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+) -> Exit:
+    """Serve over TLS until SIGTERM or Ctrl-C, then say goodbye to everybody.
+
+    Args:
+        app: what to serve.
+        certificate: a PEM file.
+        key: a PEM file.
+        host: the address to listen on.
+        port: 0 for any that is free.
+        ready: called with ``address:port`` once somebody can connect.
+
+    Raises:
+        ConfigError: certificate or key cannot be read, or the port is taken.
+    """
+    async with service.serving(
+        app, certificate=certificate, key=key, host=host, port=port
+    ) as bound:
+        stopped = asyncio.create_task(_told_to_stop())
+        # The task must listen to the signals before anybody is told to send one.
+        await asyncio.sleep(0)
+        ready(f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}")
+        return await stopped
+
+
+def announce(text: str, *, as_json: bool, **facts: str) -> None:
+    """Print the one line that says that somebody can connect.
+
+    Args:
+        text: for people.
+        as_json: print the facts instead.
+        facts: for programs; the process id is added.
+    """
+    if as_json:
+        print(json.dumps({"ready": True, **facts, "pid": os.getpid()}), flush=True)
+    else:
+        print(f"{printable(text)}  (Ctrl-C stops)", flush=True)
+
+
+def log_to_stderr() -> None:
+    """Log what the service does, one line each; of others, only their warnings."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("sage").setLevel(logging.INFO)
+
+
+async def _told_to_stop() -> Exit:
+    """Wait for SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[Exit] = loop.create_future()
+
+    def tell(code: Exit) -> None:
+        if not told.done():
+            told.set_result(code)
+
+    try:
+        loop.add_signal_handler(signal.SIGTERM, tell, Exit.OK)
+        loop.add_signal_handler(signal.SIGINT, tell, Exit.INTERRUPTED)
+    except NotImplementedError:  # Windows: Ctrl-C still raises KeyboardInterrupt
+        return await told
+    try:
+        return await told
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_signal_handler(signal.SIGINT)

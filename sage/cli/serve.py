@@ -1,0 +1,127 @@
+"""``sage serve``: a service that receives files and gives receipts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import service
+from ..envelope import SqliteReplayGuard
+from .agent import replay_file
+from .exits import Exit
+from .options import (
+    AgentFile,
+    Certificate,
+    Host,
+    HostMapFile,
+    JsonReady,
+    PassphraseFile,
+    PrivateKey,
+    RecordsFolder,
+    check_did,
+    load_agent,
+    resolving,
+)
+from .receiver import Receiver
+from .running import announce, log_to_stderr, run_until_stopped
+from .saving import SaveFolder
+
+__all__ = ["serve"]
+
+
+def _check_dids(texts: list[str] | None) -> list[str] | None:
+    return texts and [check_did(text) for text in texts]
+
+
+def serve(
+    file: AgentFile,
+    certificate: Certificate,
+    key: PrivateKey = None,
+    host: Host = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="0: any free one.")
+    ] = 8443,
+    host_map: HostMapFile = None,
+    records: RecordsFolder = None,
+    save_to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep received files below DIR. Without it, they are only hashed.",
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DID",
+            callback=_check_dids,
+            help="Receive from this agent only; may be repeated. Without it, from"
+            " every agent whose record can be resolved.",
+        ),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    json_ready: JsonReady = False,
+) -> int:
+    """Receive files from agents, and answer with SHA-256 receipts.
+
+    The address is wss://HOST:PORT/sage. Health: GET https://HOST:PORT/health.
+    """
+    agent = load_agent(file, passphrase_file)
+    log_to_stderr()
+    with (
+        _replay_guard(replay_file(file)) as guard,
+        _receiver(save_to, allow) as receiver,
+    ):
+
+        def ready(address: str) -> None:
+            url = f"wss://{address}/sage"
+            text = f"{agent.did} listens at {url}"
+            announce(text, as_json=json_ready, did=agent.did, url=url)
+
+        async def run() -> Exit:
+            async with resolving(host_map, records) as resolver:
+                return await run_until_stopped(
+                    service.Service(
+                        agent=agent, resolver=resolver, handler=receiver, guard=guard
+                    ),
+                    certificate=certificate,
+                    key=key,
+                    host=host,
+                    port=port,
+                    ready=ready,
+                )
+
+        return asyncio.run(run())
+
+
+@contextlib.contextmanager
+def _replay_guard(path: Path) -> Iterator[SqliteReplayGuard]:
+    if not path.exists():
+        print(
+            f"sage: {path} is missing, so nobody knows what was accepted before:"
+            " everything is refused for the first 6 minutes",
+            file=sys.stderr,
+        )
+    guard = SqliteReplayGuard(path)
+    try:
+        yield guard
+    finally:
+        guard.close()
+
+
+@contextlib.contextmanager
+def _receiver(save_to: Path | None, allow: list[str] | None) -> Iterator[Receiver]:
+    folder = None if save_to is None else SaveFolder(save_to)
+    receiver = Receiver(folder=folder, allowed=allow or None)
+    try:
+        yield receiver
+    finally:
+        receiver.close()
+        if folder is not None:
+            folder.close()
