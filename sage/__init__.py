@@ -17,6 +17,7 @@ Below them stand `sage.errors` (the whole tree), `sage.limits` (every number),
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from ._lazy import lazy_names
@@ -63,6 +64,9 @@ __all__ = [
     "connect",
 ]
 __version__ = "0.1.0"
+
+# Nothing is printed unless the application asks for it.
+logging.getLogger("sage").addHandler(logging.NullHandler())
 
 __getattr__, __dir__ = lazy_names(
     __name__,

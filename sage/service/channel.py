@@ -349,7 +349,7 @@ class Channel:
             self._reader.cancel()
         if code is None:
             code = error.close_code if isinstance(error, PeerError) else 1000
-            logger.warning("channel failed: %s (%s)", error, _code(error))
+            logger.info("channel failed: %s (%s)", error, _code(error))
         await self._socket.close(code)
 
 

@@ -66,7 +66,12 @@ async def serving(
 
 
 def serve(
-    app: AsgiApp, *, certificate: Path, key: Path | None, host: str, port: int
+    app: AsgiApp,
+    *,
+    certificate: Path,
+    key: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8443,
 ) -> None:
     """Serve ``app`` until the process is told to stop (SIGINT, SIGTERM).
 
