@@ -112,7 +112,7 @@ else
 	@echo "== tests, compiled core: left out, $(WHY) =="
 endif
 	@echo "== tests, pure-Python twin =="
-	@SAGE_NO_EXTENSIONS=1 $(PY) -m pytest --pure $(SELECT) $(PYTEST_ARGS)
+	@SAGE_NO_EXTENSIONS=1 $(PY) -m pytest $(SELECT) $(PYTEST_ARGS)
 
 lint: $(STAMPS)/with-dev ## ruff and mypy
 	@$(VENV)/bin/ruff check .
