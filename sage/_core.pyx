@@ -63,8 +63,18 @@ cdef extern from *:
         return _PyTime_AsSecondsDouble(_PyTime_GetMonotonicClock());
     #endif
     }
+
+    /* Python makes every subclass a client of the garbage collector. One that adds
+       neither attributes nor a __dict__ holds nothing that could form a cycle. */
+    static CYTHON_INLINE void sage_untrack(PyObject *self, Py_ssize_t bytes) {
+        PyTypeObject *type = Py_TYPE(self);
+        if (PyObject_IS_GC(self) && type->tp_dictoffset == 0
+                && type->tp_basicsize == bytes)
+            PyObject_GC_UnTrack(self);
+    }
     """
     void sage_wipe(void *where, size_t bytes) noexcept nogil
+    void sage_untrack(object self, Py_ssize_t bytes) noexcept
     double sage_monotonic() noexcept nogil
 
 cdef enum:
@@ -196,6 +206,7 @@ cdef class SessionCore:
 
     def __cinit__(self, profile, seed, transcript_hash, role, *, now=None):
         """Derive the first keys of both directions."""
+        sage_untrack(self, _session_bytes)
         cdef Plan plan = plan_of(profile)
         cdef bytes secret = key_material(seed, "seed")
         cdef bytes public = key_material(transcript_hash, "transcript_hash")
@@ -330,7 +341,7 @@ cdef class SessionCore:
         self.take(number, seconds(now))
 
     def close(self):
-        """Wipe the key block and refuse all further work; again does nothing."""
+        """Wipe the key block and refuse all further work; calling again does nothing."""
         with self.lock:
             self.is_closed = True
             self.expires = -INFINITY
@@ -520,6 +531,9 @@ cdef class SessionCore:
         at[32] = <char>direction
         memcpy(at + 45, PyBytes_AS_STRING(aad), aad_bytes)
         return bound
+
+
+cdef Py_ssize_t _session_bytes = SessionCore.__basicsize__
 
 
 # --- profiles and arguments ---------------------------------------------------------

@@ -1,0 +1,146 @@
+"""The replay window against a set that never forgets."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from sage.errors import Code, ReplayError, StaleError, UsageError
+
+TOP = 2**64 - 1
+WIDTH = 1024
+WORDS = {
+    "record seen before": Code.SESSION_REPLAY,
+    "record too old": Code.SESSION_WINDOW,
+}
+
+
+def verdict(act, seq):
+    """Return what a window says, as the error's code or None."""
+    try:
+        act(seq)
+    except (ReplayError, StaleError) as exc:
+        return WORDS[str(exc)] if exc.code is WORDS[str(exc)] else exc
+    return None
+
+
+class Model:
+    """The window's definition, with all the memory in the world."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def check(self, seq):
+        highest = max(self.seen, default=0)
+        if highest - seq >= WIDTH:
+            return Code.SESSION_WINDOW
+        return Code.SESSION_REPLAY if seq in self.seen else None
+
+
+def machine(window_class):
+    class Windows(RuleBasedStateMachine):
+        def __init__(self):
+            super().__init__()
+            self.window, self.model = window_class(), Model()
+
+        def _accept(self, seq):
+            expected = self.model.check(seq)
+            assert verdict(self.window.check, seq) is expected
+            assert verdict(self.window.accept, seq) is expected
+            if expected is None:
+                self.model.seen.add(seq)
+                assert verdict(self.window.check, seq) is Code.SESSION_REPLAY
+
+        def _near(self, offset):
+            highest = max(self.model.seen, default=0)
+            return min(max(highest + offset, 0), TOP)
+
+        @rule(seq=st.integers(0, TOP))
+        def anywhere(self, seq):
+            self._accept(seq)
+
+        @rule(seq=st.integers(0, 3 * WIDTH))
+        def low(self, seq):
+            self._accept(seq)
+
+        @rule(back=st.integers(0, 2 * WIDTH))
+        def top(self, back):
+            self._accept(TOP - back)
+
+        @rule(offset=st.integers(-WIDTH - 2, WIDTH + 2))
+        def near(self, offset):
+            self._accept(self._near(offset))
+
+        @rule(offset=st.sampled_from([-1025, -1024, -1023, -1, 0, 1, 1023, 1024, 1025]))
+        def edge(self, offset):
+            self._accept(self._near(offset))
+
+        @rule(count=st.integers(1, 70))
+        def in_order(self, count):
+            for _ in range(count):
+                self._accept(self._near(1))
+
+        @rule(offset=st.integers(-WIDTH - 2, 2))
+        def look(self, offset):
+            seq = self._near(offset)
+            expected = self.model.check(seq)
+            assert verdict(self.window.check, seq) is expected
+            assert verdict(self.window.check, seq) is expected
+
+    return Windows
+
+
+def test_against_a_model(twin):
+    run_state_machine_as_test(
+        machine(twin.ReplayWindow),
+        settings=settings(max_examples=60, stateful_step_count=60, deadline=None),
+    )
+
+
+@pytest.mark.parametrize("start", [0, 5, 1023, 1024, 1025, 2**32, TOP - 1024, TOP])
+def test_each_place_in_the_window_is_taken_once(twin, start):
+    window = twin.ReplayWindow()
+    window.accept(start)
+    lowest = max(0, start - WIDTH + 1)
+    for seq in range(lowest, start):
+        window.accept(seq)
+    for seq in range(lowest, start + 1):
+        assert verdict(window.accept, seq) is Code.SESSION_REPLAY
+    if lowest:
+        assert verdict(window.accept, lowest - 1) is Code.SESSION_WINDOW
+        assert verdict(window.check, 0) is Code.SESSION_WINDOW
+
+
+@pytest.mark.parametrize("jump", [1, 2, 63, 64, 65, 1000, 1023, 1024, 1025, 2**40])
+def test_a_jump_forgets_only_what_falls_out(twin, jump):
+    window = twin.ReplayWindow()
+    for seq in range(3 * WIDTH):
+        window.accept(seq)
+    highest = 3 * WIDTH - 1 + jump
+    window.accept(highest)
+    for seq in range(highest - WIDTH + 1, highest):
+        expected = Code.SESSION_REPLAY if seq < 3 * WIDTH else None
+        assert verdict(window.check, seq) is expected
+    assert verdict(window.check, highest - WIDTH) is Code.SESSION_WINDOW
+
+
+@pytest.mark.parametrize(
+    ("seq", "text"),
+    [
+        (-1, "seq must be within 0..18446744073709551615"),
+        (TOP + 1, "seq must be within 0..18446744073709551615"),
+        (10**40, "seq must be within 0..18446744073709551615"),
+        (1.0, "seq must be an int, not float"),
+        (True, "seq must be an int, not bool"),
+        ("1", "seq must be an int, not str"),
+        (None, "seq must be an int, not NoneType"),
+    ],
+)
+def test_what_is_no_sequence_number(twin, seq, text):
+    window = twin.ReplayWindow()
+    for act in (window.check, window.accept):
+        with pytest.raises(UsageError) as caught:
+            act(seq)
+        assert str(caught.value) == text

@@ -1,0 +1,125 @@
+"""No key outlives its session."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sage._crypto import ChaCha20Poly1305, hkdf_expand
+from sage.session import V0_10
+from sage.types import Role
+
+SEED, TH = bytes(range(32)), bytes(range(100, 132))
+MEMORY = Path("/proc/self/mem")
+
+
+def keys() -> list[bytes]:
+    return [SEED] + [
+        hkdf_expand(
+            SEED,
+            f"sage-{direction}-key|0.10.0".encode()
+            + TH
+            + generation.to_bytes(8, "big"),
+            32,
+        )
+        for direction in ("c2s", "s2c")
+        for generation in (0, 1)
+    ]
+
+
+def used_session(twin: Any) -> Any:
+    """Return an initiator whose every key slot has been filled."""
+    ada, grace = (
+        twin.SessionCore(V0_10, SEED, TH, role, now=0.0)
+        for role in (Role.INITIATOR, Role.RESPONDER)
+    )
+    for _ in range(300):
+        ada.open(grace.seal(b"", now=1.0), now=1.0)
+        ada.seal(b"", now=1.0)
+    grace.close()
+    return ada
+
+
+def held(session: Any) -> bytes:
+    if type(session).__module__ == "sage._core_py":
+        return bytes(session._block)
+    return ctypes.string_at(id(session), type(session).__basicsize__)
+
+
+def test_close_wipes_the_block(twin):
+    ada = used_session(twin)
+    secrets = [secret for secret in keys() if secret in held(ada)]
+    # The seed, c2s of generation 1, s2c of generations 1 and 0.
+    assert len(secrets) == 4
+    ada.close()
+    assert not any(secret[:8] in held(ada) for secret in secrets)
+    assert TH not in held(ada)
+    if type(ada).__module__ == "sage._core_py":
+        assert held(ada) == bytes(192)
+
+
+@pytest.mark.parametrize("act", ["close", "drop"])
+def test_the_engines_go_with_the_session(twin, monkeypatch, act):
+    made = []
+
+    def make(key):
+        made.append(ChaCha20Poly1305(key))
+        return made[-1]
+
+    monkeypatch.setattr(twin, "ChaCha20Poly1305", make)
+    ada = used_session(twin)
+
+    def references() -> list[int]:
+        return sorted(sys.getrefcount(engine) for engine in made)
+
+    before = references()
+    if act == "close":
+        ada.close()
+    else:
+        del ada
+    # One to send with, one for each of the two generations received.
+    assert sum(before) - sum(references()) == 3
+    assert len(set(references())) == 1
+
+
+@pytest.mark.skipif(not MEMORY.exists(), reason="reads Linux's view of the process")
+def test_deallocation_wipes_the_compiled_block():
+    core = pytest.importorskip("sage._core")
+    secrets = keys()
+    ada = used_session(core)
+    where, size = id(ada), type(ada).__basicsize__
+    with MEMORY.open("rb", buffering=0) as memory:
+        memory.seek(where)
+        assert sum(secret in memory.read(size) for secret in secrets[:1]) == 1
+        del ada
+        memory.seek(where)
+        after = memory.read(size)
+    assert not any(secret[:8] in after for secret in secrets)
+
+
+def test_a_compiled_session_is_small_and_unknown_to_the_collector():
+    core = pytest.importorskip("sage._core")
+    ada = core.SessionCore(V0_10, SEED, TH, Role.INITIATOR, now=0.0)
+    assert sys.getsizeof(ada) <= 512
+    assert not gc.is_tracked(ada)
+
+
+def test_a_subclass_with_room_for_cycles_is_collected():
+    core = pytest.importorskip("sage._core")
+    freed = []
+
+    class Roomy(core.SessionCore):
+        def __del__(self):
+            freed.append(True)
+
+    ada = Roomy(V0_10, SEED, TH, Role.INITIATOR, now=0.0)
+    assert gc.is_tracked(ada)
+    ada.itself = ada
+    del ada
+    gc.collect()
+    assert freed == [True]
