@@ -72,6 +72,7 @@ def test_the_negative_verdicts(
                 also = entry_json(ada.kem, ada.kem_signer)
                 error = refused(record_json(also, sign))
                 assert error.code is Code.POP_BAD
+                assert "by the wrong key" in str(error)
             case "wrong-length-kem-key":
                 short = b64u_encode(bytes.fromhex(case["public_key_hex"]))
                 kem = entry_json(ada.kem, ada.sign, key=short)
