@@ -1,0 +1,1 @@
+"""Benchmarks, one file a room. Each runs on both kernels; see asv.conf.json."""
