@@ -11,7 +11,9 @@ are made from a view over the block, never from a ``bytes`` of the key.
 
 One lock a session guards its state, with and without the GIL: deriving a key runs
 Python code, in the middle of which another thread may get its turn. The AEAD runs
-outside of the lock, on values that belong to one call.
+outside of the lock, on values that belong to one call. The lock is not re-entrant.
+A `ReplayWindow` alone relies on the GIL. The module does not declare itself ready for
+free-threaded builds: the interpreter then keeps the GIL on, which is always right.
 """
 
 from __future__ import annotations

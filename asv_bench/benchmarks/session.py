@@ -120,7 +120,10 @@ class Sessions:
         return int(backend()["core"] == "cython")
 
     def track_object_bytes(self) -> int:
-        """Return an idle session's own bytes, without the engine's contexts."""
+        """Return an idle session's own bytes, without the engine's contexts.
+
+        A compiled session is one object; of a pure one this is the outermost only.
+        """
         from sys import getsizeof
 
         return getsizeof(pair()[0])
