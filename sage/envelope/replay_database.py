@@ -32,9 +32,14 @@ from .replay_guard import Watch
 
 __all__ = ["DamagedDatabase", "ReplayDatabase", "set_aside"]
 
-# A transaction takes some fifty microseconds. Whoever cannot begin one for this long
-# waits behind something that is broken; the event loop must not wait with it.
+# A transaction takes about a hundred microseconds. Whoever cannot begin one for this
+# long waits behind something broken; the event loop must not wait with it.
 _BUSY_TIMEOUT_S: Final = 0.5
+
+# Opening reads all of the file and syncs it, and others may be at the same.
+_OPEN_TIMEOUT_S: Final = 10.0
+
+_LOG_ATTEMPTS: Final = 100
 
 _APPLICATION_ID: Final = 0x53414745  # "SAGE"
 _MAGIC: Final = b"SQLite format 3\0"
@@ -84,7 +89,7 @@ class ReplayDatabase:
         with self._typed():
             self._connection = sqlite3.connect(
                 path,
-                timeout=_BUSY_TIMEOUT_S,
+                timeout=_OPEN_TIMEOUT_S,
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -92,6 +97,8 @@ class ReplayDatabase:
             with self._typed():
                 self._identify()
                 self._begin_use(now, assume_no_history)
+                busy_ms = int(_BUSY_TIMEOUT_S * 1000)
+                self._connection.execute(f"PRAGMA busy_timeout = {busy_ms}")
                 self._identity = _identity(path)
         except BaseException:
             self._connection.close()
@@ -154,6 +161,7 @@ class ReplayDatabase:
             self._connection.close()
 
     def _identify(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
         tables = self._value("count(*)", "sqlite_master")
         given = self._connection.execute("PRAGMA application_id").fetchone()[0]
         if given != _APPLICATION_ID:
@@ -161,10 +169,24 @@ class ReplayDatabase:
                 raise ConfigError(f"{self._path} is not a replay database")
             # Before the log takes over: it stands in the file's own header.
             self._connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("COMMIT")
+        self._use_log()
         verdict = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != ("ok",):
             raise DamagedDatabase("the replay database is damaged")
+
+    def _use_log(self) -> None:
+        """Switch to the write-ahead log, which several may do to a new file at once."""
+        for _ in range(_LOG_ATTEMPTS):
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError:
+                # Unlike a transaction, it does not wait for the others: so wait.
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.execute("ROLLBACK")
+            else:
+                return
+        raise Overloaded("the replay database is busy: others are opening it")
 
     def _begin_use(self, now: float | None, assume_no_history: bool) -> None:
         self._connection.execute("PRAGMA synchronous = FULL")

@@ -67,8 +67,8 @@ class SqliteReplayGuard:
     ) -> None:
         """Reserve everything that an envelope uses up (see `ReplayGuard`).
 
-        One transaction: some fifty microseconds, without giving way to other tasks;
-        at most half a second when another process holds the file.
+        One transaction: about a hundred microseconds, without giving way to other
+        tasks; at most half a second when another process holds the file.
         """
         with self._lock:
             if self._database is None:

@@ -15,6 +15,7 @@ from sage.envelope import Request, Response, decode_envelope, verify_request
 from sage.errors import AuthenticationError, DecodeError, ProtocolError, UsageError
 from sage.identity import PublicKey, SigningKey
 
+WRONG: list[Any] = [None, [], {}, 0, 1.5, True, False, "", "\n"]
 MEMBERS = [
     *("version", "id", "did", "recipient", "kid", "created", "expires", "nonce"),
     *("encoding", "signature", "context_id", "task_id", "session_id", "role"),
@@ -111,7 +112,7 @@ def test_every_member_is_dropped_nulled_and_retyped(
     )
     for envelope in (request, signed_response(request, error="unavailable")):
         members: dict[str, Any] = envelope.to_json()
-        for value in (None, [], {}, 0, 1.5, True, False, "", "\n"):
+        for value in WRONG:
             if (name, value) in [("metadata", {}), ("payload", ""), ("data", "")]:
                 continue  # the three that may be empty
             changed = {**members, name: value}

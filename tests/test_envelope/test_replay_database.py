@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,18 @@ def test_only_one_transaction_at_a_time(open_database: Open) -> None:
         pass
 
 
+def test_several_may_make_the_file_at_once(path: Path) -> None:
+    def make(_: int) -> tuple[Watch, int]:
+        database = ReplayDatabase(path, now=None, assume_no_history=True)
+        try:
+            return database.load()
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(make, range(32))) == [(Watch(), 0)] * 32
+
+
 def clean_mark(path: Path) -> int:
     connection = sqlite3.connect(path)
     (mark,) = connection.execute("SELECT clean FROM state").fetchone()
@@ -180,7 +193,10 @@ def test_the_mark_of_closing_in_order(path: Path, open_database: Open) -> None:
     # Whoever goes on takes it off before it writes.
     with second.transaction():
         assert clean_mark(path) == 0
-    second.abandon()
+    second.close()
+    assert clean_mark(path) == 1
+    # Or, when it starts, at once.
+    open_database().abandon()
     assert clean_mark(path) == 0
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -82,25 +84,25 @@ async def test_closing_forgets() -> None:
 
 def test_threads_share_it() -> None:
     guard = MemoryReplayGuard(assume_no_history=True)
-    names = [str(uuid.uuid4()) for _ in range(300)]
+    names = [str(uuid.uuid4()) for _ in range(500)]
     accepted: list[str] = []
     barrier = threading.Barrier(4)
 
     async def hammer() -> None:
         for name in names:
+            barrier.wait()
             try:
                 await guard.reserve(reservation(name), now=0.0, unix_time=T0)
             except ReplayError:
                 continue
             accepted.append(name)
 
-    def work() -> None:
-        barrier.wait()
-        asyncio.run(hammer())
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            for done in [pool.submit(asyncio.run, hammer()) for _ in range(4)]:
+                done.result()
+    finally:
+        sys.setswitchinterval(interval)
     assert sorted(accepted) == sorted(names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -28,6 +28,8 @@ from sage.errors import (
 from sage.limits import PAYLOAD_MAX_BYTES
 from sage.types import Role
 
+Row: TypeAlias = tuple[str, Any, tuple[type[PeerError], Code]]
+
 MALFORMED = (DecodeError, Code.ENVELOPE_MALFORMED)
 BASE64 = (DecodeError, Code.BASE64_MALFORMED)
 TOO_LONG = (DecodeError, Code.SIZE_EXCEEDED)
@@ -36,7 +38,9 @@ BINDING = (ProtocolError, Code.SIG_BINDING)
 VERSION = (ProtocolError, Code.VERSION_UNSUPPORTED)
 SIGNATURE = (DecodeError, Code.SIG_MALFORMED)
 
-NOT_TEXT = [1, 1.5, True, [], {}]
+NOT_TEXT: list[Any] = [1, 1.5, True, [], {}]
+NOT_OBJECTS: list[Any] = ["", 1, True, []]
+NOT_BOOLS: list[Any] = [0, 1, "true", 1.0, []]
 NOT_UUID4 = [
     "",
     "123E4567-E89B-42D3-A456-426614174000",
@@ -56,11 +60,11 @@ NOT_DIDS = [
     ("did:sage:web:agents.example.com:ada#sig-1", BAD_ID),
     ("did:sage:solana:main:ada", (DecodeError, Code.ID_UNKNOWN_KIND)),
 ]
-NOT_TIMES = [-1, 1.5, 1e3, True, "1730000000", [1730000000], {}]
+NOT_TIMES: list[Any] = [-1, 1.5, 1e3, True, "1730000000", [1730000000], {}]
 
 
-def rows() -> list[tuple[str, Any, tuple[type[PeerError], Code]]]:
-    table: list[tuple[str, Any, tuple[type[PeerError], Code]]] = []
+def rows() -> list[Row]:
+    table: list[Row] = []
     for name in ("version", "id", "did", "recipient", "kid", "nonce", "encoding"):
         table += [(name, value, MALFORMED) for value in NOT_TEXT]
     for name in ("context_id", "task_id", "session_id", "role"):
@@ -90,12 +94,12 @@ def rows() -> list[tuple[str, Any, tuple[type[PeerError], Code]]]:
     table += [("session_id", value, BASE64) for value in NOT_16_BYTES]
     table += [("encoding", v, MALFORMED) for v in ("", "Plain", "plain\n", "session ")]
     table += [("role", v, MALFORMED) for v in ("", "Initiator", "initiator\n")]
-    table += [("metadata", value, MALFORMED) for value in ("", 1, True, [])]
+    table += [("metadata", value, MALFORMED) for value in NOT_OBJECTS]
     table += [
         ("metadata", {name: ""}, MALFORMED)
         for name in ("", "A", "1a", "_a", "a-b", "a" * 33, "a\n", "ä", "a.b")
     ]
-    table += [("metadata", {"a": v}, MALFORMED) for v in (None, 1, True, [], {})]
+    table += [("metadata", {"a": v}, MALFORMED) for v in (None, *NOT_TEXT)]
     table += [
         ("metadata", {f"k{n}": "" for n in range(33)}, MALFORMED),
         ("metadata", {"a": "x" * 1025}, TOO_LONG),
@@ -111,17 +115,17 @@ def rows() -> list[tuple[str, Any, tuple[type[PeerError], Code]]]:
     return table
 
 
-REQUEST_ROWS = [
+REQUEST_ROWS: list[Row] = [
     *[("payload", value, MALFORMED) for value in NOT_TEXT],
     *[("payload", v, BASE64) for v in ("A", "AA==", "AB", "a+b/", "AAAA\n", "A A A")],
 ]
-RESPONSE_ROWS = [
+RESPONSE_ROWS: list[Row] = [
     *[(n, v, MALFORMED) for n in ("message_id", "data") for v in NOT_TEXT],
     *[("request_hash", value, MALFORMED) for value in NOT_TEXT],
     *[("message_id", value, MALFORMED) for value in NOT_UUID4],
     *[("data", value, BASE64) for value in ("A", "AA==", "AB", "a+b/")],
     *[("request_hash", v, BASE64) for v in ("", "A" * 42, "A" * 44, "A" * 42 + "B")],
-    *[("success", value, MALFORMED) for value in (0, 1, "true", 1.0, [])],
+    *[("success", value, MALFORMED) for value in NOT_BOOLS],
     # Without success there is a reason, with it there is none.
     ("success", False, MALFORMED),
     *[("error", value, MALFORMED) for value in (*NOT_TEXT, "", "other")],
@@ -207,14 +211,14 @@ def test_the_members_that_the_tables_start_from_are_accepted(
     ids=len,
 )
 def test_metadata_at_its_limits_is_accepted(
-    metadata: dict[str, str], request_json: dict[str, Any]
+    metadata: dict[str, Any], request_json: dict[str, Any]
 ) -> None:
     decoded = decode_envelope(jcs({**request_json, "metadata": metadata}))
     assert decoded.metadata == metadata
 
 
 def test_metadata_beyond_4096_bytes_is_refused(request_json: dict[str, Any]) -> None:
-    metadata = {f"k{n}": "x" * (1015 + (n < 4)) for n in range(4)}
+    metadata: dict[str, Any] = {f"k{n}": "x" * (1015 + (n < 4)) for n in range(4)}
     assert len(jcs(metadata)) == 4097
     refused({**request_json, "metadata": metadata}, TOO_LONG)
 

@@ -34,7 +34,7 @@ from sage.errors import (
     UsageError,
 )
 from sage.identity import PublicKey, SigningKey
-from sage.types import Did, Role
+from sage.types import Did, KeyUrl, Role
 
 ADA = Did("did:sage:web:agents.example.com:ada")
 GRACE = Did("did:sage:web:agents.example.com:grace")
@@ -106,7 +106,7 @@ def test_a_request_for_somebody_else_is_refused(
 def test_another_key_than_the_named_one_is_refused(
     signed_request: Callable[..., Request], ada_key: PublicKey, grace_key: PublicKey
 ) -> None:
-    renamed = dataclasses.replace(ada_key, kid=f"{ADA}#sig-2")
+    renamed = dataclasses.replace(ada_key, kid=KeyUrl(f"{ADA}#sig-2"))
     for key in (grace_key, renamed):
         with pytest.raises(ProtocolError, match="kid") as caught:
             verify_request(signed_request(), key)
@@ -270,7 +270,8 @@ def test_absence_is_part_of_the_binding(
     grace_key: PublicKey,
 ) -> None:
     request = signed_request()
-    added = dataclasses.replace(signed_response(request), **{name: TASK})
+    change: dict[str, Any] = {name: TASK}
+    added = dataclasses.replace(signed_response(request), **change)
     refuse_response(name, sign(added, grace), request, grace_key)
 
 
@@ -281,7 +282,7 @@ def test_a_plain_request_gets_no_response_in_a_session(
 ) -> None:
     request = signed_request(context_id=TASK, role=Role.INITIATOR)
     response = signed_response(request)
-    session = {"encoding": "session", "session_id": "A" * 22}
+    session: dict[str, Any] = {"encoding": "session", "session_id": "A" * 22}
     refuse_response(
         "encoding", dataclasses.replace(response, **session), request, grace_key
     )
@@ -373,7 +374,7 @@ def test_only_verifying_makes_a_proof(
 ) -> None:
     request = signed_request()
     response = signed_response(request)
-    proofs = [
+    proofs: list[Any] = [
         verify_request(request, ada_key),
         verify_response(response, request, grace_key),
     ]
@@ -385,7 +386,7 @@ def test_only_verifying_makes_a_proof(
         with pytest.raises((ValueError, TypeError)):
             dataclasses.replace(proof, request=signed_request(id=str(uuid.uuid4())))
         with pytest.raises(dataclasses.FrozenInstanceError):
-            proof.request = request  # type: ignore[misc]
+            proof.request = request
         with pytest.raises(TypeError):
             pickle.dumps(proof)
         with pytest.raises(TypeError):
