@@ -104,6 +104,7 @@ class Code(StrEnum):
     HANDSHAKE_EXPIRED = "handshake.expired"
 
     # Ours, where the protocol names none.
+    REMOTE_FAILURE = "remote.failure"
     JSON_MALFORMED = "json.malformed"
     BASE64_MALFORMED = "base64.malformed"
     ENVELOPE_MALFORMED = "envelope.malformed"
@@ -177,7 +178,7 @@ class RemoteFailure(PeerError):
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the peer answered: {reason}", code=Code.SIG_BINDING)
+        super().__init__(f"the peer answered: {reason}", code=Code.REMOTE_FAILURE)
         self.reason = reason
 
 
