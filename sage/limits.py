@@ -46,6 +46,7 @@ __all__: Final = [
     "METADATA_VALUE_MAX_BYTES",
     "NONCE_BYTES",
     "OBSERVATION_MAX_AGE_S",
+    "PARSED_NAME_CACHE_ENTRIES",
     "PAYLOAD_MAX_BYTES",
     "PUBLIC_KEY_CACHE_ENTRIES",
     "RECORD_AAD_FIXED_BYTES",
@@ -159,6 +160,9 @@ ENVELOPE_TTL_S: Final = 60
 # One loaded key is about 200 bytes; the Ed25519 subgroup check behind it costs
 # milliseconds, so a gateway with thousands of peers should not repeat it.
 PUBLIC_KEY_CACHE_ENTRIES: Final = 4096
+
+# A message names its sender a dozen times; 300 bytes an entry, successes only.
+PARSED_NAME_CACHE_ENTRIES: Final = 4096
 
 # Two entries (id, nonce) or three (sequence) for each message of the last
 # freshness window: 1,000,000 carry about 1,000 messages a second at 300 s.

@@ -15,10 +15,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from ..errors import Code, DecodeError, UsageError
-from ..limits import DID_MAX_BYTES, KEY_URL_MAX_BYTES
+from ..limits import (
+    DID_MAX_BYTES,
+    KEY_URL_MAX_BYTES,
+    PARSED_NAME_CACHE_ENTRIES,
+)
 from ..types import Did, KeyUrl
 
 __all__ = ["ParsedDid", "ParsedKeyUrl", "is_key_name", "parse_did", "parse_key_url"]
@@ -70,21 +75,7 @@ def parse_did(text: str) -> ParsedDid:
         UsageError: ``text`` is not a ``str``.
     """
     _require_text(text, DID_MAX_BYTES)
-    method, _, rest = text.partition("did:sage:")
-    kind, *segments = rest.split(":")
-    if method or not _KIND.fullmatch(kind) or len(segments) < 2:
-        _malformed()
-    if not all(map(_SEGMENT.fullmatch, segments)):
-        _malformed()
-    *locator, agent_id = segments
-    if kind not in _LOCATORS:
-        raise DecodeError("registry kind is not known", code=Code.ID_UNKNOWN_KIND)
-    name = ":".join(locator)
-    if not _LOCATORS[kind].fullmatch(name) or agent_id in {".", ".."}:
-        _malformed()
-    if kind == "web" and _ADDRESS.search(name):
-        _malformed()
-    return ParsedDid(Did(text), kind, name, agent_id)
+    return _parse_did(text)
 
 
 def parse_key_url(text: str) -> ParsedKeyUrl:
@@ -95,10 +86,7 @@ def parse_key_url(text: str) -> ParsedKeyUrl:
         UsageError: ``text`` is not a ``str``.
     """
     _require_text(text, KEY_URL_MAX_BYTES)
-    did, _, name = text.partition("#")
-    if not is_key_name(name):
-        _malformed()
-    return ParsedKeyUrl(KeyUrl(text), parse_did(did), name)
+    return _parse_key_url(text)
 
 
 def is_key_name(text: str) -> bool:
@@ -119,6 +107,33 @@ _LOCATORS: Final = {
 # URL parsers read a host whose last label is a decimal or 0x number as an IPv4
 # address ("1.2.3.4", "127.1", "0x7f000001"); no top-level domain looks like that.
 _ADDRESS: Final = re.compile(r"(?:\A|\.)(?:[0-9]+|0x[0-9a-f]*)\Z")
+
+
+@lru_cache(maxsize=PARSED_NAME_CACHE_ENTRIES)
+def _parse_did(text: str) -> ParsedDid:
+    method, _, rest = text.partition("did:sage:")
+    kind, *segments = rest.split(":")
+    if method or not _KIND.fullmatch(kind) or len(segments) < 2:
+        _malformed()
+    if not all(map(_SEGMENT.fullmatch, segments)):
+        _malformed()
+    *locator, agent_id = segments
+    if kind not in _LOCATORS:
+        raise DecodeError("registry kind is not known", code=Code.ID_UNKNOWN_KIND)
+    name = ":".join(locator)
+    if not _LOCATORS[kind].fullmatch(name) or agent_id in {".", ".."}:
+        _malformed()
+    if kind == "web" and _ADDRESS.search(name):
+        _malformed()
+    return ParsedDid(Did(text), kind, name, agent_id)
+
+
+@lru_cache(maxsize=PARSED_NAME_CACHE_ENTRIES)
+def _parse_key_url(text: str) -> ParsedKeyUrl:
+    did, _, name = text.partition("#")
+    if not is_key_name(name):
+        _malformed()
+    return ParsedKeyUrl(KeyUrl(text), parse_did(did), name)
 
 
 def _require_text(text: str, max_bytes: int) -> None:
