@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
@@ -51,12 +52,13 @@ async def serving(
         ConfigError: certificate or key cannot be read, or the port is taken.
     """
     server = _Server(_config(app, certificate, key, host, port))
-    running = asyncio.create_task(_run(server))
+    listening = _listen(host, port)
+    running = asyncio.create_task(_run(server, listening))
     try:
         while not server.started:
             if running.done():
                 await running
-                raise ConfigError(f"cannot listen on {host}:{port}")
+                raise ConfigError(f"the server on {host}:{port} ended at once")
             await asyncio.sleep(0.005)
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
@@ -78,18 +80,32 @@ def serve(
     The arguments and errors are those of `serving`.
     """
     server = uvicorn.Server(_config(app, certificate, key, host, port))
+    listening = _listen(host, port)
     try:
-        server.run()
+        server.run(sockets=[listening])
     except SystemExit as exc:
-        raise ConfigError(f"cannot listen on {host}:{port}") from exc
-
-
-async def _run(server: uvicorn.Server) -> None:
-    try:
-        await server.serve()
-    except SystemExit as exc:
-        # uvicorn exits where it cannot listen; a library must not.
         raise ConfigError("the server could not start") from exc
+    finally:
+        listening.close()
+
+
+async def _run(server: uvicorn.Server, listening: socket.socket) -> None:
+    try:
+        await server.serve(sockets=[listening])
+    except SystemExit as exc:
+        # uvicorn exits where it cannot start; a library must not.
+        raise ConfigError("the server could not start") from exc
+    finally:
+        listening.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the socket here: uvicorn would log the reason and leave the process."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as exc:
+        raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
 
 
 def _config(
