@@ -83,6 +83,8 @@ class HttpsGetter:
             for connection in connections:
                 connection.close()
         self._idle.clear()
+        # The sockets close in the loop's next turn.
+        await asyncio.sleep(0)
 
     async def _exchange(
         self, host: str, connection: _Connection, request: h11.Request, max_bytes: int
@@ -193,9 +195,10 @@ class _Connection:
         return True
 
     def close(self) -> None:
-        # A transport of a loop that has ended raises RuntimeError.
+        # Nothing is under way: there is no point in a TLS goodbye, which would
+        # outlive this loop. A transport of a loop that has ended raises RuntimeError.
         with contextlib.suppress(RuntimeError):
-            self._writer.close()
+            self._writer.transport.abort()
 
 
 def _lines(headers: h11._headers.Headers) -> HeaderLines:
