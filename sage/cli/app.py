@@ -66,7 +66,7 @@ def run(arguments: list[str]) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         _drop_output()
-        return Exit.BROKEN_PIPE
+        return Exit.FAILED
     except (Exception, KeyboardInterrupt) as exc:
         if debug:
             traceback.print_exc()
@@ -82,7 +82,7 @@ def _fail(error: BaseException) -> int:
     return exit_code(error)
 
 
-def _fail_usage(error: Exception) -> int:
+def _fail_usage(error: BaseException) -> int:
     """Say what is wrong with the command line, in one line."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "sage"

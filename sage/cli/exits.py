@@ -34,7 +34,7 @@ class Exit(IntEnum):
 
     OK = 0
     FAILED = 1
-    """The operation failed, here or at the peer."""
+    """The operation failed, here or at the peer; or nobody reads our output."""
     USAGE = 2
     """The command line itself is wrong."""
     CONFIG = 3
@@ -47,8 +47,6 @@ class Exit(IntEnum):
     """What the other side sent is not authentic, or not the protocol."""
     INTERRUPTED = 130
     """Ctrl-C."""
-    BROKEN_PIPE = 141
-    """Whoever read the output went away."""
 
 
 _EXITS: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
@@ -60,7 +58,6 @@ _EXITS: Final[tuple[tuple[type[BaseException], Exit], ...]] = (
     (UsageError, Exit.USAGE),
     (ResourceError, Exit.FAILED),
     (KeyboardInterrupt, Exit.INTERRUPTED),
-    (BrokenPipeError, Exit.BROKEN_PIPE),
     (OSError, Exit.CONFIG),
 )
 

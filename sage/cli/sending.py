@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import math
 import os
 import time
 from array import array
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..encoding import b64u_encode
 from ..errors import ConfigError, DecodeError, RemoteFailure
@@ -20,6 +21,9 @@ from .receipts import Part, Receipt, check_path
 __all__ = ["Outcome", "Progress", "send_files"]
 
 Ask = Callable[[bytes], Awaitable[bytes]]
+
+# Reading and hashing less than this is quicker than handing it to a thread.
+_INLINE_BYTES: Final = 65_536
 
 
 class Progress(Protocol):
@@ -60,7 +64,7 @@ class Outcome:
         ordered = sorted(self.latencies_s)
         if not ordered:
             return 0.0
-        return ordered[min(int(quantile * len(ordered)), len(ordered) - 1)]
+        return ordered[max(math.ceil(quantile * len(ordered)) - 1, 0)]
 
 
 async def send_files(
@@ -126,8 +130,11 @@ async def _send(
     transfer, digest, offset = b64u_encode(os.urandom(16)), hashlib.sha256(), 0
     with _open(found) as source:
         while True:
-            # Reading and hashing let go of the GIL; the channel goes on meanwhile.
-            data = await asyncio.to_thread(_read, source, digest)
+            if source.size < _INLINE_BYTES:
+                data = _read(source, digest)
+            else:
+                # Reading and hashing let go of the GIL; the channel goes on.
+                data = await asyncio.to_thread(_read, source, digest)
             part = Part(
                 transfer=transfer,
                 path=found.path,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import NoReturn
 
 from rich import box
 from rich.console import Console
@@ -22,21 +21,16 @@ def make_console(*, stderr: bool = False) -> Console:
     """Return a console for stdout or stderr, as they are now."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPE_WIDTH
-    return _Console(stderr=stderr, width=width, highlight=False, emoji=False)
+    return Console(stderr=stderr, width=width, highlight=False, emoji=False)
 
 
-def make_table(*columns: str, rows: Iterable[Iterable[str]]) -> Table:
-    """Return a table of texts that are shown as they are."""
+def make_table(*columns: str, rows: Iterable[Iterable[str | Text]]) -> Table:
+    """Return a table; plain texts are shown as they are, without any markup."""
     table = Table(box=box.SIMPLE, show_header=any(columns), pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(
+            *(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row)
+        )
     return table
-
-
-class _Console(Console):
-    """Leaves it to the program's end what a broken pipe means."""
-
-    def on_broken_pipe(self) -> NoReturn:
-        raise BrokenPipeError

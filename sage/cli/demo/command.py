@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from ... import service
 from ..._accel import backend
@@ -25,8 +26,10 @@ from ..send import print_failures
 from ..sending import Outcome, send_files
 from ..terminal import make_console, make_table
 from ..text import printable, readable_bytes
-from .attacks import Verdict, attack
-from .stage import Stage, staged
+
+if TYPE_CHECKING:
+    from .attacks import Verdict
+    from .stage import Stage
 
 __all__ = ["default_folder", "demo"]
 
@@ -83,6 +86,10 @@ async def _play(
     console: Console, top: Path, files: list[Found]
 ) -> tuple[_Run, list[Verdict]]:
     """Set the stage, send the files, attack."""
+    # These need extras that other commands can do without.
+    from .attacks import attack
+    from .stage import staged
+
     core = backend()
     console.print(f"core      {core['core']} ({core['reason']})")
     console.print(f"engine    {core['engine']}, OpenSSL {core['openssl']}")
@@ -105,7 +112,7 @@ async def _play(
 
 
 async def _send(console: Console, stage: Stage, files: list[Found]) -> _Run:
-    sessions: set[str | None] = set()
+    sessions: set[str] = set()
     started = time.perf_counter()
     async with service.connect(
         stage.server.url,
@@ -118,7 +125,8 @@ async def _send(console: Console, stage: Stage, files: list[Found]) -> _Run:
 
         async def ask(payload: bytes) -> bytes:
             answer = await channel.request(payload)
-            sessions.add(channel.session_id)
+            if channel.session_id is not None:
+                sessions.add(channel.session_id)
             return answer
 
         with showing_progress(console, files) as progress:
@@ -154,13 +162,15 @@ def _print_verdicts(console: Console, verdicts: list[Verdict]) -> None:
         (
             verdict.attack,
             verdict.ours,
-            f"refused: {verdict.theirs}" if verdict.theirs else "-",
-            "refused" if verdict.refused else "NOT REFUSED",
+            verdict.theirs or "-",
+            Text("refused", "green")
+            if verdict.refused
+            else Text("NOT REFUSED", "bold red"),
         )
         for verdict in verdicts
     ]
     console.print(
-        make_table("attack", "what Ada's side saw", "Grace's log", "", rows=rows)
+        make_table("attack", "what Ada's side saw", "Grace logged", "", rows=rows)
     )
 
 

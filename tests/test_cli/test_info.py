@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from sage.cli import facts
+
+from . import conftest
+
+
+def test_it_prints_the_facts(run: Callable[..., Any]) -> None:
+    assert run("info").out == facts.as_text() + "\n"
+    assert json.loads(run("info", "--json").out) == facts.collect()
+
+
+def test_it_tells_the_pure_twin_and_why() -> None:
+    done = conftest.run_process(
+        "info", "--json", env={**os.environ, "SAGE_NO_EXTENSIONS": "1"}
+    )
+    found = json.loads(done.stdout)
+    assert found["core"] == "python"
+    assert "SAGE_NO_EXTENSIONS" in found["reason"]

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sage.cli.receiver import Receiver
+
+from .conftest import ADA, House, Run, one_line, run_process, running
+
+
+@pytest.fixture
+def words(house: House) -> tuple[object, ...]:
+    return (
+        *("--certificate", house / "tls.pem", "--port", "0"),
+        *("--records", house / "records", "--passphrase-file", house / "pass"),
+    )
+
+
+def send(run: Run, house: House, url: str, file: Path) -> object:
+    return run(
+        *("send", file, "--agent", house / "ada.sage", "--url", url),
+        *("--to", ADA.replace("ada", "grace"), "--ca", house / "ca.pem"),
+        *("--records", house / "records", "--passphrase-file", house / "pass"),
+    )
+
+
+def test_it_says_who_listens_where(
+    house: House, words: tuple[object, ...], tmp_path: Path
+) -> None:
+    with running("serve", house / "grace.sage", *words, log=tmp_path / "l") as facts:
+        assert facts["did"].endswith(":grace")
+        assert facts["url"].startswith("wss://127.0.0.1:")
+        assert facts["url"].endswith("/sage")
+    assert (tmp_path / "l").read_text() == ""
+
+
+def test_only_the_allowed_may_send(
+    run: Run, house: House, words: tuple[object, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_text("x")
+    allow = ("--allow", "did:sage:web:agents.example:somebody-else")
+    with running(
+        "serve", house / "grace.sage", *words, *allow, log=tmp_path / "l"
+    ) as facts:
+        ended = send(run, house, facts["url"], tmp_path / "x")
+    assert ended.code == 1  # type: ignore[attr-defined]
+    assert "policy_denied" in ended.out  # type: ignore[attr-defined]
+    assert f"not allowed: {ADA}" in (tmp_path / "l").read_text()
+
+
+def test_without_its_replay_file_it_says_that_it_refuses_everything(
+    run: Run, house: House, words: tuple[object, ...], tmp_path: Path
+) -> None:
+    shutil.copy(house / "grace.sage", tmp_path / "grace.sage")
+    (tmp_path / "x").write_text("x")
+    with running("serve", tmp_path / "grace.sage", *words, log=tmp_path / "l") as facts:
+        ended = send(run, house, facts["url"], tmp_path / "x")
+    first, *rest = (tmp_path / "l").read_text().splitlines()
+    assert "grace.sage.replay is missing" in first
+    assert "6 minutes" in first
+    assert any("refused: " in line and "replay.state-lost" in line for line in rest)
+    assert ended.code == 5  # type: ignore[attr-defined]
+
+
+def test_unfinished_files_do_not_outlive_it(house: House, tmp_path: Path) -> None:
+    from sage.cli.serve import _receiver
+
+    with _receiver(tmp_path / "saved", None) as receiver:
+        assert isinstance(receiver, Receiver)
+        assert receiver._folder is not None
+        receiver._folder.begin()
+    assert receiver._folder._top == -1
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"--certificate": "none"}, 3),
+        ({"--records": "none"}, 3),
+        ({"--passphrase-file": "none"}, 3),
+        ({"--save-to": "tls.pem"}, 3),
+        ({"--host-map": "hosts.json"}, 2),
+    ],
+)
+def test_what_cannot_start_is_one_line(
+    house: House, change: dict[str, str], code: int
+) -> None:
+    options = {
+        "--certificate": "tls.pem",
+        "--records": "records",
+        "--passphrase-file": "pass",
+        "--port": "0",
+    } | change
+    words = [word for pair in options.items() for word in pair]
+    done = run_process("serve", "grace.sage", *words, cwd=house.top)
+    assert done.returncode == code
+    one_line(done)
