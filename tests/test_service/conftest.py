@@ -1,42 +1,17 @@
-"""Two agents, a certificate authority for loopback, and a service on a real socket."""
+"""Two agents, and a service on a real socket."""
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import trustme
 
 import sage
 from sage.service import Handler, Message, serving
 
 ADA = "did:sage:web:agents.example:ada"
 GRACE = "did:sage:web:agents.example:grace"
-
-
-@dataclass(frozen=True)
-class Tls:
-    """Files for servers, a context for clients."""
-
-    certificate: Path
-    authority: Path
-    client: ssl.SSLContext
-
-
-@pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    folder = tmp_path_factory.mktemp("tls")
-    authority = trustme.CA()
-    leaf = authority.issue_cert("localhost", "127.0.0.1", "agents.example")
-    certificate, ca = folder / "server.pem", folder / "ca.pem"
-    leaf.private_key_and_cert_chain_pem.write_to_path(str(certificate))
-    authority.cert_pem.write_to_path(str(ca))
-    context = ssl.create_default_context(cafile=str(ca))
-    return Tls(certificate, ca, context)
 
 
 @pytest.fixture
@@ -62,7 +37,7 @@ Running = Callable[..., AbstractAsyncContextManager[str]]
 
 
 @pytest.fixture
-def running(grace: sage.Agent, resolver: sage.MemoryResolver, tls: Tls) -> Running:
+def running(grace: sage.Agent, resolver: sage.MemoryResolver, tls) -> Running:
     """Return a context manager that runs Grace and yields her URL."""
 
     @asynccontextmanager
@@ -83,7 +58,7 @@ def running(grace: sage.Agent, resolver: sage.MemoryResolver, tls: Tls) -> Runni
 
 @pytest.fixture
 def connecting(
-    ada: sage.Agent, resolver: sage.MemoryResolver, tls: Tls
+    ada: sage.Agent, resolver: sage.MemoryResolver, tls
 ) -> Callable[..., sage.connect]:
     """Return `sage.connect` with Ada's side filled in."""
 

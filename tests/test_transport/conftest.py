@@ -1,47 +1,21 @@
-"""A certificate authority for loopback, and servers that send what they are told."""
+"""Servers that send what they are told."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import trustme
 
 import sage
-
-
-@dataclass(frozen=True)
-class Tls:
-    certificate: Path
-    authority: Path
-    client: ssl.SSLContext
-    server: ssl.SSLContext
-
-
-@pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    folder = tmp_path_factory.mktemp("tls")
-    authority = trustme.CA()
-    leaf = authority.issue_cert("localhost", "127.0.0.1", "agents.example")
-    certificate, ca = folder / "server.pem", folder / "ca.pem"
-    leaf.private_key_and_cert_chain_pem.write_to_path(str(certificate))
-    authority.cert_pem.write_to_path(str(ca))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    leaf.configure_cert(server)
-    return Tls(certificate, ca, ssl.create_default_context(cafile=str(ca)), server)
-
 
 Canned = Callable[..., AbstractAsyncContextManager[dict[str, sage.HostAddress]]]
 
 
 @pytest.fixture
-def canned(tls: Tls) -> Canned:
+def canned(tls) -> Canned:
     """Return a server that answers every request head with given bytes.
 
     It yields the host map that leads to it, and counts its connections.
