@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,14 +51,21 @@ def one_line(ended: Ended | subprocess.CompletedProcess[str]) -> str:
     return line
 
 
-def run_process(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
+def run_process(
+    *words: object,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout: float = 60,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in another process."""
     return subprocess.run(
         [sys.executable, "-m", "sage", *map(str, words)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
         stdin=subprocess.DEVNULL,
-        **options,  # type: ignore[call-overload]
+        env=env,
+        cwd=cwd,
     )
 
 
