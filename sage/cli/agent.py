@@ -22,6 +22,7 @@ from .options import (
     PassphraseFile,
     RecordsFolder,
     check_did,
+    domain_of,
     load_agent,
     read_passphrase,
     resolving,
@@ -135,7 +136,7 @@ def replay_file(agent_file: Path) -> Path:
 async def _resolve(
     did: str, host_map: Path | None, records: Path | None
 ) -> Observation:
-    async with resolving(host_map, records) as resolver:
+    async with resolving(host_map, records, domains=[domain_of(did)]) as resolver:
         return await resolver.resolve(did, now=time.monotonic())
 
 

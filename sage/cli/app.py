@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -56,6 +57,10 @@ def run(arguments: list[str]) -> int:
     """
     # Where nobody set up logging, Python prints warnings: a second line.
     logging.getLogger("sage").addHandler(logging.NullHandler())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal cannot show is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in arguments
     words = [word for word in arguments if word != "--debug"]
     try:

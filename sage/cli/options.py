@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -25,6 +25,7 @@ __all__ = [
     "PrivateKey",
     "RecordsFolder",
     "check_did",
+    "domain_of",
     "load_agent",
     "read_passphrase",
     "resolving",
@@ -85,6 +86,11 @@ JsonReady: TypeAlias = Annotated[
 ]
 
 
+def domain_of(did: str) -> str:
+    """Return the domain whose registry holds an agent's record."""
+    return parse_did(did).locator
+
+
 def read_passphrase(file: Path | None, *, twice: bool = False) -> str:
     """Return the passphrase from a file, or ask for it on the terminal.
 
@@ -123,9 +129,15 @@ def load_agent(file: Path, passphrase_file: Path | None) -> service.Agent:
 
 @asynccontextmanager
 async def resolving(
-    host_map: Path | None, records: Path | None
+    host_map: Path | None, records: Path | None, *, domains: Iterable[str]
 ) -> AsyncIterator[Resolver]:
     """Give the resolver that the options ask for: a folder's, or the web's.
+
+    Args:
+        host_map: a file; its names may be asked for records.
+        records: a folder, instead of any registry.
+        domains: what else may be asked (REG-08). Strangers choose their names, and
+            so which server we would send a question to.
 
     Raises:
         UsageError: both were given.
@@ -133,7 +145,9 @@ async def resolving(
     """
     if records is None:
         names = {} if host_map is None else transport.load_host_map(host_map)
-        resolver = transport.WebResolver(host_map=names)
+        resolver = transport.WebResolver(
+            host_map=names, allowed_domains={*names, *domains}
+        )
         try:
             yield resolver
         finally:

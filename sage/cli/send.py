@@ -19,6 +19,7 @@ from .options import (
     PassphraseFile,
     RecordsFolder,
     check_did,
+    domain_of,
     load_agent,
     resolving,
 )
@@ -77,10 +78,11 @@ def send(
         raise ConfigError(f"there is no file to send at {path}")
     console = make_console()
     sender = load_agent(agent, passphrase_file)
+    domains = domain_of(sender.did), domain_of(to)
 
     async def run() -> Outcome:
         async with (
-            resolving(host_map, records) as resolver,
+            resolving(host_map, records, domains=domains) as resolver,
             service.connect(
                 url,
                 agent=sender,

@@ -25,6 +25,7 @@ from .options import (
     PrivateKey,
     RecordsFolder,
     check_did,
+    domain_of,
     load_agent,
     resolving,
 )
@@ -65,6 +66,15 @@ def serve(
             " every agent whose record can be resolved.",
         ),
     ] = None,
+    domain: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Ask this domain for records, too; may be repeated. Only our own,"
+            " those of --allow and of --host-map are asked otherwise, because"
+            " strangers choose the names they come with.",
+        ),
+    ] = None,
     passphrase_file: PassphraseFile = None,
     json_ready: JsonReady = False,
 ) -> int:
@@ -73,6 +83,7 @@ def serve(
     The address is wss://HOST:PORT/sage. Health: GET https://HOST:PORT/health.
     """
     agent = load_agent(file, passphrase_file)
+    domains = {*map(domain_of, [agent.did, *(allow or [])]), *(domain or [])}
     log_to_stderr()
     with (
         _replay_guard(replay_file(file)) as guard,
@@ -85,7 +96,7 @@ def serve(
             announce(text, as_json=json_ready, did=agent.did, url=url)
 
         async def run() -> Exit:
-            async with resolving(host_map, records) as resolver:
+            async with resolving(host_map, records, domains=domains) as resolver:
                 return await run_until_stopped(
                     service.Service(
                         agent=agent, resolver=resolver, handler=receiver, guard=guard

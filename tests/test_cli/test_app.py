@@ -190,3 +190,14 @@ def test_only_what_is_needed_is_loaded() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_a_name_that_the_terminal_cannot_show_is_no_reason_to_stop(
+    tmp_path: Path,
+) -> None:
+    done = run_process(
+        *("agent", "show", tmp_path / "é"),
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 3
+    assert "\\xe9" in one_line(done)

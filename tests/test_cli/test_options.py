@@ -8,7 +8,7 @@ import typer
 
 from sage.cli import options
 from sage.cli.options import check_did, load_agent, read_passphrase, resolving
-from sage.errors import ConfigError, UsageError
+from sage.errors import ConfigError, ResolutionError, UsageError
 from sage.identity import FileResolver
 from sage.transport import WebResolver
 
@@ -93,24 +93,31 @@ def test_an_agent_is_loaded(house: House, tmp_path: Path) -> None:
 
 
 async def test_the_resolver_is_the_one_asked_for(house: House, tmp_path: Path) -> None:
-    async with resolving(None, house / "records") as resolver:
+    async with resolving(None, house / "records", domains=[]) as resolver:
         assert isinstance(resolver, FileResolver)
         assert (await resolver.resolve(ADA, now=0.0)).record.id == ADA
-    async with resolving(None, None) as resolver:
+    async with resolving(None, None, domains=[]) as resolver:
         assert isinstance(resolver, WebResolver)
     hosts = tmp_path / "hosts.json"
-    hosts.write_text(json.dumps({"agents.example": {"address": "127.0.0.1"}}))
-    async with resolving(hosts, None) as resolver:
+    hosts.write_text(
+        json.dumps({"agents.example": {"address": "127.0.0.1", "port": 1}})
+    )
+    async with resolving(hosts, None, domains=["b.example"]) as resolver:
         assert isinstance(resolver, WebResolver)
+        with pytest.raises(ResolutionError, match="not an allowed domain"):
+            await resolver.resolve("did:sage:web:evil.example:x", now=0.0)
+        for mapped in ("agents.example", "b.example"):
+            with pytest.raises(ResolutionError, match=r"cannot connect|not resolve"):
+                await resolver.resolve(f"did:sage:web:{mapped}:x", now=0.0)
 
 
 async def test_a_wrong_choice_of_resolvers_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exclude each other"):
-        async with resolving(tmp_path, tmp_path):
+        async with resolving(tmp_path, tmp_path, domains=[]):
             pass
     with pytest.raises(ConfigError, match="not a folder"):
-        async with resolving(None, tmp_path / "none"):
+        async with resolving(None, tmp_path / "none", domains=[]):
             pass
     with pytest.raises(ConfigError, match="cannot read"):
-        async with resolving(tmp_path / "none", None):
+        async with resolving(tmp_path / "none", None, domains=[]):
             pass

@@ -10,7 +10,7 @@ import pytest
 from sage.identity import FileResolver, deactivate
 from sage.service import Agent
 
-from .conftest import ADA, House, Run, one_line, run_process
+from .conftest import ADA, House, Run, one_line
 
 
 def published(folder: Path) -> int:
@@ -65,10 +65,13 @@ def test_what_is_not_a_record_is_refused(
         ("records", "--certificate", "ca.pem"),
     ],
 )
-def test_what_cannot_be_served_is_3(house: House, words: tuple[str, ...]) -> None:
-    done = run_process("registry", "serve", *words, "--port", "0", cwd=house.top)
-    assert done.returncode == 3
-    one_line(done)
+def test_what_cannot_be_served_is_3(
+    run: Run, house: House, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(house.top)
+    ended = run("registry", "serve", *words, "--port", "0")
+    assert ended.code == 3
+    one_line(ended)
 
 
 def test_the_registry_serves_what_was_published(

@@ -7,7 +7,7 @@ import pytest
 
 from sage.cli.receiver import Receiver
 
-from .conftest import ADA, House, Run, one_line, run_process, running
+from .conftest import ADA, House, Run, one_line, running
 
 
 @pytest.fixture
@@ -85,7 +85,11 @@ def test_unfinished_files_do_not_outlive_it(house: House, tmp_path: Path) -> Non
     ],
 )
 def test_what_cannot_start_is_one_line(
-    house: House, change: dict[str, str], code: int
+    run: Run,
+    house: House,
+    change: dict[str, str],
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = {
         "--certificate": "tls.pem",
@@ -94,6 +98,7 @@ def test_what_cannot_start_is_one_line(
         "--port": "0",
     } | change
     words = [word for pair in options.items() for word in pair]
-    done = run_process("serve", "grace.sage", *words, cwd=house.top)
-    assert done.returncode == code
-    one_line(done)
+    monkeypatch.chdir(house.top)
+    ended = run("serve", "grace.sage", *words)
+    assert ended.code == code
+    one_line(ended)

@@ -55,6 +55,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *refused: bool) -> None:
     monkeypatch.setattr("sage.cli.demo.attacks.attack", attack)
 
 
+@pytest.mark.slow
 def test_a_missing_receipt_is_1(
     run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
