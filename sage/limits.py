@@ -31,6 +31,7 @@ __all__: Final = [
     "HANDSHAKE_MAX_BYTES",
     "HANDSHAKE_PENDING_S",
     "HANDSHAKE_TIMEOUT_S",
+    "HTTP_HEAD_MAX_BYTES",
     "IDLE_CONNECTION_TIMEOUT_S",
     "JSON_DEPTH_MAX",
     "JSON_INTEGER_MAX",
@@ -196,6 +197,9 @@ MAX_REQUESTS_IN_FLIGHT: Final = 64
 # A handshake's envelope is at most 16 KiB of payload in base64url, 4 KiB of
 # metadata and names: nobody needs more before having proven who they are.
 UNAUTHENTICATED_MAX_BYTES: Final = 64 * 1024
+
+# All header fields of a request together (MSG-04 allows as much).
+HTTP_HEAD_MAX_BYTES: Final = 32 * 1024
 
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5

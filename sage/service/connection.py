@@ -222,6 +222,7 @@ class Connection:
         secrets.wipe()
         self._keep(_Accepted(session, binding, responder))
         self._authenticated = True
+        self._socket.lift_limit()
         logger.info("handshake with %s", request.did)
         return sign(response.with_data(completion), agent.signing_key)
 

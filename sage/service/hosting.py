@@ -12,14 +12,89 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import (
+    WebSocketsSansIOProtocol,
+)
 
 from ..errors import ConfigError
-from ..limits import ENVELOPE_MAX_BYTES
+from ..limits import (
+    ENVELOPE_MAX_BYTES,
+    FIRST_MESSAGE_TIMEOUT_S,
+    HTTP_HEAD_MAX_BYTES,
+    UNAUTHENTICATED_MAX_BYTES,
+)
+from ..transport.asgi import LIFT_LIMIT
 
 __all__ = ["serve", "serving"]
 
 Path = str | os.PathLike[str]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class _Http(H11Protocol):
+    """Gives a request ten seconds to arrive, and its head a size.
+
+    uvicorn waits for a request without an end, and its other parser reads a head
+    without an end.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self._restart()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._restart()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        self._stop()
+        super().handle_websocket_upgrade(event)
+
+    def _restart(self) -> None:
+        self._stop()
+        self._deadline = self.loop.call_later(
+            FIRST_MESSAGE_TIMEOUT_S, self.transport.abort
+        )
+
+    def _stop(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """Holds no more for a stranger than a stranger may say.
+
+    Messages are put together before the application sees them. So the limit for
+    whoever has proven nothing (``ws_max_size``) must hold here, until the application
+    lifts it.
+    """
+
+    async def run_asgi(self) -> None:
+        self.scope["extensions"][LIFT_LIMIT] = {"lift": self._lift}
+        await super().run_asgi()
+
+    def _lift(self) -> None:
+        self.conn.max_message_size = ENVELOPE_MAX_BYTES
+
+    def handle_ping(self) -> None:
+        super().handle_ping()
+        # Whoever asks for pongs and does not read them is not read either.
+        if not self.writable.is_set() and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self.transport.resume_reading()
 
 
 class _Server(uvicorn.Server):
@@ -127,9 +202,13 @@ def _config(
         log_config=None,
         access_log=False,
         server_header=False,
+        # What a peer says about itself is not what we know (MSG-02).
+        proxy_headers=False,
         lifespan="on",
-        ws="websockets-sansio",
-        ws_max_size=ENVELOPE_MAX_BYTES,
+        http=_Http,
+        h11_max_incomplete_event_size=HTTP_HEAD_MAX_BYTES,
+        ws=_WebSocket,
+        ws_max_size=UNAUTHENTICATED_MAX_BYTES,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=1,
     )

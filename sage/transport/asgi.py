@@ -7,13 +7,23 @@ wrapper gives its events the same verbs and errors as the client's `WebSocket`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ..errors import Code, ConnectionLost, DecodeError, ProtocolError
 from ..limits import CLOSE_TIMEOUT_S, ENVELOPE_MAX_BYTES, SEND_TIMEOUT_S
 from .deadline import within
 
-__all__ = ["AsgiMessage", "AsgiReceive", "AsgiScope", "AsgiSend", "AsgiWebSocket"]
+__all__ = [
+    "LIFT_LIMIT",
+    "AsgiMessage",
+    "AsgiReceive",
+    "AsgiScope",
+    "AsgiSend",
+    "AsgiWebSocket",
+]
+
+LIFT_LIMIT: Final = "sage.message-limit"
+"""The scope extension of a server that holds strangers to short messages."""
 
 AsgiScope: TypeAlias = MutableMapping[str, Any]
 AsgiMessage: TypeAlias = MutableMapping[str, Any]
@@ -50,11 +60,22 @@ class AsgiWebSocket:
             raise ConnectionLost("the client left")
         await self._transmit({"type": "websocket.accept"})
 
+    def lift_limit(self) -> None:
+        """Let the peer send messages of up to 16 MiB, now that it is known.
+
+        Before, a server that knows the extension takes 64 KiB; another one always
+        takes what it was configured to take.
+        """
+        extension = self._scope.get("extensions", {}).get(LIFT_LIMIT)
+        if extension is not None:
+            extension["lift"]()
+
     async def receive(self) -> str:
         """Wait for the next text message.
 
         Raises:
-            ConnectionLost: the client left.
+            ConnectionLost: the client left, or we closed: what was sent meanwhile
+                is not read any more.
             ProtocolError: a binary message.
             DecodeError: longer than 16 MiB, where the ASGI server let it through.
         """
@@ -62,6 +83,8 @@ class AsgiWebSocket:
         if message["type"] != "websocket.receive":
             self._closed = True
             raise ConnectionLost(f"the client left ({message.get('code', 1005)})")
+        if self._closed:
+            raise ConnectionLost("the connection is closed")
         text: str | None = message.get("text")
         if text is None:
             raise ProtocolError("a binary message", code=Code.FRAME_MALFORMED)

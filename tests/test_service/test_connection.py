@@ -28,7 +28,8 @@ from sage.envelope import (
     verify_response,
 )
 from sage.identity import revoke_key
-from sage.service import Clock, ServiceConfig
+from sage.limits import ENVELOPE_MAX_BYTES
+from sage.service import Clock, ServiceConfig, hosting
 from sage.service.initiation import initiate
 from sage.service.operation import Operation
 from sage.types import Role
@@ -151,7 +152,6 @@ def garbage():
         (b"[]", "envelope.malformed"),
         (deep[:60_000], "json.malformed"),
         (b'{"a":1,"a":2}', "json.malformed"),
-        (b" " * 65_537, "size.exceeded"),
         (json.dumps(plain).encode(), "envelope.malformed"),
         (json.dumps({"version": "0.9.0"}).encode(), "version.unsupported"),
     ]
@@ -165,6 +165,35 @@ async def test_garbage_gets_one_generic_text(running, wire, caplog, data, code):
             await intruder.expect_refusal()
         assert f"({code})" in caplog.text
         assert await is_well(wire, url)
+
+
+async def test_a_long_message_before_a_handshake(running, wire):
+    async with running() as url:
+        async with wire(url) as intruder:
+            await intruder.send(b" " * 65_537)
+            with pytest.raises(ConnectionClosed) as closed:
+                await intruder.socket.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1009
+        assert await is_well(wire, url)
+
+
+async def test_the_same_behind_a_server_that_takes_it(
+    running, wire, caplog, monkeypatch
+):
+    monkeypatch.setattr(hosting, "UNAUTHENTICATED_MAX_BYTES", ENVELOPE_MAX_BYTES)
+    async with running() as url, wire(url) as intruder:
+        await intruder.send(b" " * 65_537)
+        await intruder.expect_refusal()
+    assert "(size.exceeded)" in caplog.text
+
+
+async def test_a_long_message_after_a_handshake(running, wire):
+    async with running() as url, wire(url) as ada:
+        established = await ada.handshake()
+        request = ada.sealed(established, b"x" * 1_000_000)
+        answer = await ada.expect_answer(established, request)
+        assert len(answer) == 1_000_005
 
 
 async def test_a_binary_message(running, wire, caplog):

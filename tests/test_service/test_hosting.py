@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
+from websockets.asyncio.client import connect as open_websocket
+from websockets.exceptions import ConnectionClosed
 
 from sage.errors import ConfigError
-from sage.service import serve, serving
+from sage.limits import HTTP_HEAD_MAX_BYTES, UNAUTHENTICATED_MAX_BYTES
+from sage.service import hosting, serve, serving
 
 
 async def app(scope, receive, send):
@@ -47,3 +51,130 @@ async def test_a_certificate_that_is_none(tmp_path):
 def test_serve_refuses_what_it_cannot_read(tmp_path):
     with pytest.raises(ConfigError):
         serve(app, certificate=tmp_path / "none", key=None, host="127.0.0.1", port=0)
+
+
+# --- strangers ----------------------------------------------------------------------
+
+
+async def test_a_request_head_without_an_end(tls):
+    async with serving(app, certificate=tls.certificate) as port:
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client
+        )
+        sent = 0
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"GET / HTTP/1.1\r\n")
+            while not reader.at_eof() and sent < 64 * HTTP_HEAD_MAX_BYTES:
+                writer.write(b"a: " + b"x" * 4000 + b"\r\n")
+                sent += 4000
+                await writer.drain()
+                await asyncio.sleep(0.001)
+        writer.close()
+    assert sent < 64 * HTTP_HEAD_MAX_BYTES
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HT"])
+async def test_a_request_that_never_comes(tls, monkeypatch, begun):
+    monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.2)
+    async with serving(app, certificate=tls.certificate) as port:
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client
+        )
+        writer.write(begun)
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_slow_second_request(tls, monkeypatch):
+    monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.4)
+    service = hosting_app([])
+    async with serving(service, certificate=tls.certificate) as port:
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client
+        )
+        async with asyncio.timeout(5):
+            for _ in range(3):  # longer than the limit, all together
+                writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert b"204" in await reader.readuntil(b"\r\n\r\n")
+                await asyncio.sleep(0.2)
+            writer.write(b"GET / HT")
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_stranger_cannot_make_the_server_hold_a_long_message(tls):
+    got: list[int] = []
+    async with (
+        serving(hosting_app(got), certificate=tls.certificate) as port,
+        open_websocket(f"wss://localhost:{port}/", ssl=tls.client) as client,
+    ):
+        await client.send("x" * UNAUTHENTICATED_MAX_BYTES)
+        await client.send("lift")
+        assert await client.recv() == "lifted"
+        await client.send("x" * (UNAUTHENTICATED_MAX_BYTES + 1))
+        await client.send("end")
+        await client.wait_closed()
+        assert client.close_code == 1000
+    assert got == [UNAUTHENTICATED_MAX_BYTES, 4, UNAUTHENTICATED_MAX_BYTES + 1, 3]
+
+    got.clear()
+    async with (
+        serving(hosting_app(got), certificate=tls.certificate) as port,
+        open_websocket(f"wss://localhost:{port}/", ssl=tls.client) as client,
+    ):
+        with contextlib.suppress(ConnectionClosed):
+            await client.send("x" * (UNAUTHENTICATED_MAX_BYTES + 1))
+        await client.wait_closed()
+        assert client.close_code == 1009
+    assert got == []
+
+
+async def test_a_peer_that_reads_no_pongs_is_not_read(tls):
+    limit = 64 * 1024 * 1024
+    async with serving(hosting_app([]), certificate=tls.certificate) as port:
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client, limit=4096
+        )
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        pings = (b"\x89\xfd" + bytes(4) + bytes(125)) * 2000
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < limit:
+                writer.write(pings)
+                sent += len(pings)
+                async with asyncio.timeout(0.5):
+                    await writer.drain()
+        writer.transport.abort()
+    assert sent < limit
+
+
+def hosting_app(got: list[int]):
+    """Answer every request, and note the length of every message."""
+
+    async def run(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+        elif scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+        else:
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (message := await receive())["type"] == "websocket.receive":
+                text = message["text"]
+                got.append(len(text))
+                if text == "lift":
+                    scope["extensions"]["sage.message-limit"]["lift"]()
+                    await send({"type": "websocket.send", "text": "lifted"})
+                elif text == "end":
+                    await send({"type": "websocket.close", "code": 1000})
+
+    return run

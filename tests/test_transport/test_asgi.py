@@ -8,6 +8,7 @@ import pytest
 
 from sage.errors import Code, ConnectionLost, DecodeError, ProtocolError
 from sage.transport import AsgiWebSocket
+from sage.transport.asgi import LIFT_LIMIT
 
 
 def socket(*incoming, fail=None, scheme="wss"):
@@ -79,6 +80,24 @@ async def test_binary_and_oversized_messages():
     with pytest.raises(DecodeError) as refusal:
         await ws.receive()
     assert refusal.value.code is Code.SIZE_EXCEEDED
+
+
+async def test_nothing_is_read_after_closing():
+    ws, _ = socket(text("sent before the close arrived"))
+    await ws.close(1008)
+    with pytest.raises(ConnectionLost):
+        await ws.receive()
+
+
+async def test_lifting_the_limit_of_a_server_that_has_one():
+    lifted = []
+    scope = {
+        "type": "websocket",
+        "extensions": {LIFT_LIMIT: {"lift": lambda: lifted.append(1)}},
+    }
+    AsgiWebSocket(scope, None, None).lift_limit()  # type: ignore[arg-type]
+    assert lifted == [1]
+    socket()[0].lift_limit()  # a server that has none
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("closed")])
