@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,6 +27,8 @@ HeaderLines = Sequence[tuple[str, str]]
 # connection, so that a reused one is rarely a dead one.
 _IDLE_MAX_S: Final = 4.0
 _IDLE_PER_HOST: Final = 16
+# Strangers choose hosts, and may choose a new one each time.
+_IDLE_MAX: Final = 256
 _READ_BYTES: Final = 65_536
 _HEAD_MAX_BYTES: Final = 16_384
 
@@ -52,7 +52,7 @@ class HttpsGetter:
 
     def __init__(self, host_map: HostMap | None = None) -> None:
         self._host_map: HostMap = dict(host_map or {})
-        self._idle: defaultdict[str, list[_Connection]] = defaultdict(list)
+        self._idle: dict[str, list[_Connection]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def get(
@@ -94,11 +94,30 @@ class HttpsGetter:
         except BaseException:
             connection.close()
             raise
-        if connection.reuse() and len(self._idle[host]) < _IDLE_PER_HOST:
-            self._idle[host].append(connection)
+        if connection.reuse():
+            self._keep(host, connection)
         else:
             connection.close()
         return response
+
+    def _keep(self, host: str, connection: _Connection) -> None:
+        """Keep a connection for a few seconds, whether or not it is asked for."""
+        total = sum(map(len, self._idle.values()))
+        if total >= _IDLE_MAX or len(self._idle.get(host, ())) >= _IDLE_PER_HOST:
+            connection.close()
+            return
+        self._idle.setdefault(host, []).append(connection)
+        connection.expiry = asyncio.get_running_loop().call_later(
+            _IDLE_MAX_S, self._drop, host, connection
+        )
+
+    def _drop(self, host: str, connection: _Connection) -> None:
+        connections = self._idle.get(host, [])
+        if connection in connections:
+            connections.remove(connection)
+            connection.close()
+        if not connections:
+            self._idle.pop(host, None)
 
     def _take_idle(self, host: str) -> _Connection | None:
         loop = asyncio.get_running_loop()
@@ -106,13 +125,14 @@ class HttpsGetter:
             # Connections of an ended loop cannot be used, nor closed, in this one.
             self._idle.clear()
             self._loop = loop
-        connections = self._idle[host]
-        while connections:
-            connection = connections.pop()
-            if time.monotonic() - connection.idle_since < _IDLE_MAX_S:
-                return connection
-            connection.close()
-        return None
+        connections = self._idle.get(host)
+        if not connections:
+            return None
+        connection = connections.pop()
+        if not connections:
+            del self._idle[host]
+        connection.stop_expiry()
+        return connection
 
 
 class _Connection:
@@ -125,7 +145,7 @@ class _Connection:
         self._http = h11.Connection(
             h11.CLIENT, max_incomplete_event_size=_HEAD_MAX_BYTES
         )
-        self.idle_since = 0.0
+        self.expiry: asyncio.TimerHandle | None = None
 
     @classmethod
     async def open(cls, host: str, host_map: HostMap) -> _Connection:
@@ -191,10 +211,14 @@ class _Connection:
         if self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             return False
         self._http.start_next_cycle()
-        self.idle_since = time.monotonic()
         return True
 
+    def stop_expiry(self) -> None:
+        if self.expiry is not None:
+            self.expiry.cancel()
+
     def close(self) -> None:
+        self.stop_expiry()
         # Nothing is under way: there is no point in a TLS goodbye, which would
         # outlive this loop. A transport of a loop that has ended raises RuntimeError.
         with contextlib.suppress(RuntimeError):

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from sage.errors import Code, ConnectFailed, ConnectionLost, DecodeError
-from sage.transport import HostAddress, HttpsGetter
+from sage.transport import HostAddress, HttpsGetter, https_get
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\nx-a: 2\r\n\r\nhi"
 
@@ -49,6 +49,33 @@ async def test_connections_are_reused(canned):
             await getter.get("agents.example", "/", headers=[], max_bytes=9)
         await getter.close()
     assert len(connections) == 1
+
+
+async def test_a_kept_connection_is_closed_though_nobody_asks_again(
+    canned, monkeypatch
+):
+    """Strangers choose the hosts: what is kept for one must not wait for another."""
+    monkeypatch.setattr(https_get, "_IDLE_MAX_S", 0.05)
+    async with canned(OK, close=False) as hosts:
+        getter = HttpsGetter(hosts)
+        await getter.get("agents.example", "/", headers=[], max_bytes=9)
+        (kept,) = getter._idle["agents.example"]
+        await asyncio.sleep(0.2)
+        assert kept._writer.transport.is_closing()
+        assert not getter._idle
+        await getter.close()
+
+
+async def test_few_connections_are_kept(canned, monkeypatch):
+    monkeypatch.setattr(https_get, "_IDLE_MAX", 1)
+    async with canned(OK, OK, close=False) as hosts:
+        getter = HttpsGetter(hosts)
+        both = [
+            getter.get("agents.example", "/", headers=[], max_bytes=9) for _ in range(2)
+        ]
+        await asyncio.gather(*both)
+        assert len(getter._idle["agents.example"]) == 1
+        await getter.close()
 
 
 async def test_a_dead_kept_connection_is_replaced(canned):
