@@ -212,13 +212,13 @@ def x25519_exchange(private: X25519PrivateKey, public: Buffer) -> bytes:
 _P: Final = 2**255 - 19
 _L: Final = 2**252 + 27742317777372353535851937790883648493
 _D: Final = -121665 * pow(121666, -1, _P) % _P
-_SQRT_M1: Final = pow(2, (_P - 1) // 4, _P)
 _SIGN_BIT: Final = 1 << 255
 _IDENTITY_ENCODING: Final = (1).to_bytes(32, "little")
 
-# A point in extended homogeneous coordinates X, Y, Z, T (RFC 8032, 5.1.4).
-_Point = tuple[int, int, int, int]
-_IDENTITY: Final[_Point] = (0, 1, 1, 0)
+# A scalar that is -1 modulo L and 0 modulo 8, with the bits that X25519 would set.
+_MINUS_ONE: Final = X25519PrivateKey.from_private_bytes(
+    (5 * _L - 1).to_bytes(32, "little")
+)
 
 
 def ed25519_generate() -> Ed25519PrivateKey:
@@ -247,7 +247,8 @@ def ed25519_public_bytes(private: Ed25519PrivateKey) -> bytes:
 def ed25519_load_public(public: bytes) -> Ed25519PublicKey:
     """Load a raw 32-byte public key, refusing what CRYPTO-02 refuses.
 
-    The subgroup check costs about a millisecond, so loaded keys are cached.
+    The subgroup check costs about as much as a verification, so loaded keys are
+    cached.
 
     Raises:
         AuthenticationError: wrong length, non-canonical, not on the curve, the
@@ -280,16 +281,23 @@ def ed25519_verify(public: Ed25519PublicKey, message: Buffer, signature: bytes) 
 
 
 def _in_prime_order_subgroup(encoded: bytes) -> bool:
-    """Whether an encoded point is canonical, not the identity, and [L]A = 0."""
-    point = _decompress(encoded)
-    if point is None or encoded == _IDENTITY_ENCODING:
+    """Whether an encoded point is canonical, not the identity, and [L]A = 0.
+
+    With A = P + T, P of order L or 1 and T of small order, [5L-1]A = -P. X25519
+    multiplies the birationally equivalent point (RFC 7748, 4.1) and gives u(P), which
+    is u(A) exactly where T is the identity. It refuses the result zero, P's identity.
+    """
+    y = _canonical_y(encoded)
+    if y is None or y == 1:
         return False
-    x, y, z, _ = _multiply(_L, point)
-    # x alone would let (0, -1) pass, the point of order two.
-    return x % _P == 0 and (y - z) % _P == 0
+    u = ((1 + y) * pow(1 - y, -1, _P) % _P).to_bytes(32, "little")
+    try:
+        return x25519_exchange(_MINUS_ONE, u) == u
+    except ProtocolError:
+        return False
 
 
-def _decompress(encoded: bytes) -> _Point | None:
+def _canonical_y(encoded: bytes) -> int | None:
     """Decode a point (RFC 8032, 5.1.3), or return None where it is not canonical."""
     y = int.from_bytes(encoded, "little")
     sign = y >> 255
@@ -298,42 +306,11 @@ def _decompress(encoded: bytes) -> _Point | None:
         return None
     u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
     x = u * pow(v, 3, _P) * pow(u * pow(v, 7, _P), (_P - 5) // 8, _P) % _P
-    if (v * x * x - u) % _P:
-        x = x * _SQRT_M1 % _P
-        if (v * x * x - u) % _P:
-            return None
-    if x == 0 and sign:
+    if (v * x * x - u) % _P and (v * x * x + u) % _P:
+        return None  # u/v has no square root: not on the curve
+    if u == 0 and sign:
         return None
-    if x & 1 != sign:
-        x = _P - x
-    return x, y, 1, x * y % _P
-
-
-def _multiply(scalar: int, point: _Point) -> _Point:
-    result = _IDENTITY
-    for bit in bin(scalar)[2:]:
-        result = _double(result)
-        if bit == "1":
-            result = _add(result, point)
-    return result
-
-
-def _add(p: _Point, q: _Point) -> _Point:
-    """RFC 8032, 5.1.4, addition."""
-    a, b = (p[1] - p[0]) * (q[1] - q[0]) % _P, (p[1] + p[0]) * (q[1] + q[0]) % _P
-    c, d = 2 * p[3] * q[3] * _D % _P, 2 * p[2] * q[2] % _P
-    e, f, g, h = b - a, d - c, d + c, b + a
-    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
-
-
-def _double(p: _Point) -> _Point:
-    """RFC 8032, 5.1.4, doubling."""
-    a, b, c = p[0] * p[0], p[1] * p[1], 2 * p[2] * p[2]
-    h = a + b
-    e = h - (p[0] + p[1]) ** 2
-    g = a - b
-    f = c + g
-    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
+    return y
 
 
 # --- ECDSA, raw and low-S ------------------------------------------------------------
