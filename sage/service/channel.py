@@ -169,6 +169,10 @@ class Channel:
             if isinstance(exc, DeadlineExceeded):
                 raise
             raise DeadlineExceeded(f"no handshake within {limit:g} s") from None
+        if self._failure is not None:
+            # The channel ended meanwhile, and nobody would close this session.
+            established.session.close()
+        self._require_open()
         previous, self._established = self._established, established
         if previous is not None:
             previous.retire()
@@ -186,15 +190,19 @@ class Channel:
             try:
                 operation = self._operation(established)
                 await operation.observe()
-                self._require_current(operation, established)
+                operation.require_current(established.binding)
                 request = self._sealed(payload, metadata, established)
                 response = await self._ask(request, progress)
                 return await self._accept(response, request, operation, established)
-            except (LimitReached, SessionExpired, SessionClosed):
+            except (LimitReached, SessionExpired, SessionClosed) as exc:
+                if progress.sent:
+                    raise ConnectionLost(f"before its answer: {exc}") from exc
                 # Requests beside this one used the session up: nothing was sent.
-                if progress.sent or self._failure is not None:
-                    raise
                 self._retire(established)
+            except ResolutionError:
+                # A key that cannot be seen is no better than a bad one (REG-05).
+                established.session.close()
+                raise
             finally:
                 established.release()
 
@@ -243,13 +251,6 @@ class Channel:
             resp_did=established.binding.resp_did,
         )
 
-    def _require_current(self, operation: Operation, established: Established) -> None:
-        try:
-            operation.require_current(established.binding)
-        except ResolutionError:
-            established.session.close()
-            raise
-
     def _sealed(
         self, payload: Buffer, metadata: Mapping[str, str], established: Established
     ) -> Request:
@@ -288,7 +289,7 @@ class Channel:
         check_response(response, request, unix_time=self._clock.unix_time())
         check_pinned(response, binding)
         await operation.pass_gate()
-        self._require_current(operation, established)
+        operation.require_current(binding)
         verify_response(response, request, binding.resp_key)
         seq, plaintext = authenticate_payload(
             response, session=session, now=self._clock.now()
@@ -333,6 +334,10 @@ class Channel:
                     future.set_result(envelope)
         except SageError as exc:
             await self._fail(exc)
+        except Exception:
+            # Without a reader every request would wait for its time limit.
+            logger.exception("internal error; the channel is closed")
+            await self._fail(ConnectionLost("internal error"))
 
     async def _fail(self, error: SageError, *, code: int | None = None) -> None:
         """End the channel: wipe the session, fail what waits, close the socket."""

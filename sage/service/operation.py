@@ -41,11 +41,17 @@ class Operation:
         """Read both records now.
 
         Raises:
-            ResolutionError: either cannot be read.
+            ResolutionError: either cannot be read; or a reading is from before this
+                call, or took longer than 5 s (``record.stale``).
         """
         now = self._clock.now()
         init, resp = (self._resolver.resolve(did, now=now) for did in self._dids)
-        self._observations = await asyncio.gather(init, resp)
+        observations = await asyncio.gather(init, resp)
+        for seen in observations:
+            seen.require_fresh(self._clock.now())
+            if seen.observed_at < now:
+                raise ResolutionError("an earlier reading", code=Code.RECORD_STALE)
+        self._observations = observations
 
     async def pass_gate(self) -> None:
         """Read again where the last reading is missing or older than 5 s.

@@ -9,6 +9,7 @@ import pytest
 import sage
 from sage.errors import (
     AuthenticationError,
+    Code,
     ConnectFailed,
     ConnectionLost,
     DeadlineExceeded,
@@ -18,6 +19,7 @@ from sage.errors import (
 )
 from sage.identity import revoke_key
 from sage.service import ClientConfig, Message, ServiceConfig
+from sage.service.initiation import initiate
 
 
 async def test_a_request_is_answered(running, connecting):
@@ -186,9 +188,93 @@ async def test_a_revoked_key_closes_the_session(running, connecting, ada, resolv
             await channel.request(b"3")
 
 
-async def test_only_wss(connecting):
+class Failing:
+    """A resolver that can be made to fail, or to wait."""
+
+    def __init__(self, inner):
+        self.inner, self.fails, self.gate = inner, False, asyncio.Event()
+        self.gate.set()
+
+    async def resolve(self, did, *, now):
+        await self.gate.wait()
+        if self.fails:
+            raise ResolutionError("no answer", code=Code.RECORD_UNREACHABLE)
+        return await self.inner.resolve(did, now=now)
+
+
+async def test_a_key_that_cannot_be_seen_closes_the_session(
+    running, connecting, resolver
+):
+    failing = Failing(resolver)
+    async with running() as url, connecting(url, resolver=failing) as channel:
+        first = channel._established.session
+        failing.fails = True
+        with pytest.raises(ResolutionError):
+            await channel.request(b"1")
+        assert first.closed
+        failing.fails = False
+        assert await channel.request(b"2") == b"echo:2"
+        assert channel._established.session is not first
+
+
+async def test_a_request_beside_the_one_that_closed_the_session(
+    running, connecting, resolver
+):
+    async def slow(message: Message) -> bytes:
+        await asyncio.sleep(0.3)
+        return b""
+
+    failing = Failing(resolver)
+    async with running(slow) as url, connecting(url, resolver=failing) as channel:
+        under_way = asyncio.create_task(channel.request(b"1"))
+        await asyncio.sleep(0.1)
+        failing.fails = True
+        with pytest.raises(ResolutionError):
+            await channel.request(b"2")
+        with pytest.raises(ConnectionLost) as lost:
+            await under_way
+        assert lost.value.may_have_run
+
+
+async def test_a_channel_that_ends_during_a_handshake_keeps_no_session(
+    running, connecting, monkeypatch
+):
+    made = []
+
+    async def slow_initiate(*args, **options):
+        made.append(await initiate(*args, **options))
+        await asyncio.sleep(0.1)
+        return made[-1]
+
+    async with running() as url, connecting(url) as channel:
+        monkeypatch.setattr("sage.service.channel.initiate", slow_initiate)
+        renewing = asyncio.create_task(channel.handshake())
+        while not made:
+            await asyncio.sleep(0.01)
+        await channel.close()
+        with pytest.raises(SessionClosed):
+            await renewing
+        assert made[0].session.closed
+        assert channel.session_id is None
+
+
+async def test_a_reader_that_breaks_ends_the_channel(running, connecting, monkeypatch):
+    def broken(text):
+        raise ValueError("not one of ours")
+
+    async with running() as url, connecting(url) as channel:
+        monkeypatch.setattr("sage.service.channel.decode_envelope", broken)
+        await channel.request(b"0")  # the reader has looked its function up already
+        async with asyncio.timeout(2):
+            with pytest.raises(ConnectionLost):
+                await channel.request(b"1")
+        assert channel.closed
+
+
+@pytest.mark.parametrize("url", ["ws://localhost:1/sage", "wss://[", "wss:///sage"])
+async def test_only_wss(connecting, url):
     with pytest.raises(UsageError):
-        await connecting("ws://localhost:1/sage")
+        await connecting(url)
 
 
 async def test_nobody_listens(connecting):

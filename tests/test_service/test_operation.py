@@ -108,3 +108,21 @@ async def test_an_unreadable_record_ends_the_operation(ada, time):
     with pytest.raises(ResolutionError) as refusal:
         await operation.observe()
     assert refusal.value.code is Code.RECORD_NOT_FOUND
+
+
+@pytest.mark.parametrize(("late_s", "early_s"), [(5.1, 0.0), (0.0, 0.1)])
+async def test_a_reading_that_is_not_of_this_operation(
+    resolver, time, ada, grace, late_s, early_s
+):
+    """A resolver that takes too long, or that answers from memory (REG-05)."""
+
+    class Stale:
+        async def resolve(self, did, *, now):
+            time.now = 100.0 + late_s
+            return await resolver.resolve(did, now=now - early_s)
+
+    clock = Clock(monotonic=lambda: time.now, wall=lambda: 1000.0)
+    operation = Operation(Stale(), clock, init_did=ada.did, resp_did=grace.did)
+    with pytest.raises(ResolutionError) as refusal:
+        await operation.observe()
+    assert refusal.value.code is Code.RECORD_STALE
