@@ -6,6 +6,7 @@ wrapper gives its events the same verbs and errors as the client's `WebSocket`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, TypeAlias
 
@@ -37,6 +38,7 @@ class AsgiWebSocket:
     def __init__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
         self._scope, self._receive, self._send = scope, receive, send
         self._closed = False
+        self._receiving: asyncio.Timeout | None = None
 
     @property
     def is_encrypted(self) -> bool:
@@ -79,12 +81,10 @@ class AsgiWebSocket:
             ProtocolError: a binary message.
             DecodeError: longer than 16 MiB, where the ASGI server let it through.
         """
-        message = await self._receive()
+        message = await self._next_message()
         if message["type"] != "websocket.receive":
             self._closed = True
             raise ConnectionLost(f"the client left ({message.get('code', 1005)})")
-        if self._closed:
-            raise ConnectionLost("the connection is closed")
         text: str | None = message.get("text")
         if text is None:
             raise ProtocolError("a binary message", code=Code.FRAME_MALFORMED)
@@ -112,11 +112,30 @@ class AsgiWebSocket:
         if self._closed:
             return
         self._closed = True
+        if self._receiving is not None:
+            # A client that reads nothing may never let the server say that it left.
+            self._receiving.reschedule(asyncio.get_running_loop().time())
         message = {"type": "websocket.close", "code": code, "reason": reason}
         try:
             await within(CLOSE_TIMEOUT_S, self._transmit(message), "closing")
         except (ConnectionLost, TimeoutError):
             return
+
+    async def _next_message(self) -> AsgiMessage:
+        """Wait for an event of the server, or for our own `close`."""
+        message: AsgiMessage = {}
+        if self._closed:
+            raise ConnectionLost("the connection is closed")
+        try:
+            async with asyncio.timeout(None) as self._receiving:
+                message = await self._receive()
+        except TimeoutError:
+            self._closed = True
+        finally:
+            self._receiving = None
+        if self._closed:
+            raise ConnectionLost("the connection is closed")
+        return message
 
     async def _transmit(self, message: AsgiMessage) -> None:
         try:

@@ -89,6 +89,19 @@ async def test_nothing_is_read_after_closing():
         await ws.receive()
 
 
+async def test_closing_ends_a_wait_that_the_server_would_not():
+    async def never(*message):
+        await asyncio.sleep(60)
+
+    ws = AsgiWebSocket({"type": "websocket"}, never, never)
+    waiting = asyncio.create_task(ws.receive())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        await ws.close(1008)
+        with pytest.raises(ConnectionLost):
+            await waiting
+
+
 async def test_lifting_the_limit_of_a_server_that_has_one():
     lifted = []
     scope = {
