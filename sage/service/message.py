@@ -23,7 +23,7 @@ class Message:
         metadata: what the peer signed beside it; not encrypted.
     """
 
-    payload: bytes
+    payload: bytes = field(repr=False)
     peer: Did
     id: str
     session_id: SessionId

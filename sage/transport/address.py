@@ -71,6 +71,8 @@ def is_public(address: str) -> bool:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    if isinstance(ip, IPv6Address) and ip.is_site_local:
+        return False  # fec0::/10: deprecated, private, and "global" to Python
     embedded = _embedded_ipv4(ip)
     if embedded is not None:
         return is_public(str(embedded))

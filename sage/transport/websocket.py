@@ -63,7 +63,7 @@ class WebSocket:
             ConnectFailed: refused, unreachable, untrusted, or not a WebSocket.
             DeadlineExceeded: no connection within ``timeout_s``.
         """
-        if urlsplit(url).scheme != "wss" or not urlsplit(url).hostname:
+        if not _is_wss(url):
             raise UsageError(f"a channel needs a wss:// URL, not {url!r}")
         opening = _Connect(
             url,
@@ -129,9 +129,19 @@ class _Connect(connect):
         return exc
 
 
+def _is_wss(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "wss" and bool(parts.hostname)
+    except ValueError:  # brackets without an IPv6 address
+        return False
+
+
 def _reason(exc: ConnectionClosed) -> str:
     frame = exc.rcvd or exc.sent
     if frame is None:
         return "the connection broke"
-    detail = f"{frame.code} {frame.reason}".rstrip()
+    # The peer's words end in logs: no line of theirs may look like one of ours.
+    reason = frame.reason if frame.reason.isprintable() else ascii(frame.reason)
+    detail = f"{frame.code} {reason}".rstrip()
     return f"the connection was closed ({detail})"

@@ -14,3 +14,8 @@ def test_a_message_is_frozen():
     assert dict(message.metadata) == {}
     with pytest.raises(dataclasses.FrozenInstanceError):
         message.payload = b"y"
+
+
+def test_what_was_sealed_does_not_show():
+    message = Message(payload=b"secret", peer="did:x", id="1", session_id="s")
+    assert "secret" not in repr(message)

@@ -33,6 +33,7 @@ def test_public(address):
         "::1",
         "::",
         "fe80::1%eth0",
+        "fec0::1",
         "fc00::1",
         "ff02::1",
         "::ffff:127.0.0.1",

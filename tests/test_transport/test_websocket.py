@@ -92,6 +92,18 @@ async def test_only_wss_urls(url):
         await WebSocket.open(url)
 
 
+async def test_the_peers_words_stay_on_one_line(tls):
+    async def handler(connection):
+        await connection.close(1008, "bye\n2026 WARNING all is \x1b[1mwell")
+
+    async with server(handler, tls) as url:
+        socket = await WebSocket.open(url, tls=tls.client)
+        with pytest.raises(ConnectionLost) as lost:
+            await socket.receive()
+        await socket.close()
+    assert str(lost.value).isprintable()
+
+
 async def test_a_redirect_is_not_followed(tls):
     def redirect(connection, request):
         response = connection.respond(302, "")
