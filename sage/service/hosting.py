@@ -16,6 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import (
     WebSocketsSansIOProtocol,
 )
+from websockets.protocol import State
 
 from ..errors import ConfigError
 from ..limits import (
@@ -82,6 +83,13 @@ class _WebSocket(WebSocketsSansIOProtocol):
 
     def _lift(self) -> None:
         self.conn.max_message_size = ENVELOPE_MAX_BYTES
+
+    def shutdown(self) -> None:
+        if self.conn.state in (State.CLOSING, State.CLOSED):
+            # The peer's goodbye came first; another one raises, and with it stopping.
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def handle_ping(self) -> None:
         super().handle_ping()

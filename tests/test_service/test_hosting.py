@@ -53,6 +53,13 @@ def test_serve_refuses_what_it_cannot_read(tmp_path):
         serve(app, certificate=tmp_path / "none", key=None, host="127.0.0.1", port=0)
 
 
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
 # --- strangers ----------------------------------------------------------------------
 
 
@@ -138,11 +145,7 @@ async def test_a_peer_that_reads_no_pongs_is_not_read(tls):
         reader, writer = await asyncio.open_connection(
             "localhost", port, ssl=tls.client, limit=4096
         )
-        writer.write(
-            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
-            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
+        writer.write(UPGRADE)
         await reader.readuntil(b"\r\n\r\n")
         pings = (b"\x89\xfd" + bytes(4) + bytes(125)) * 2000
         sent = 0
@@ -154,6 +157,21 @@ async def test_a_peer_that_reads_no_pongs_is_not_read(tls):
                     await writer.drain()
         writer.transport.abort()
     assert sent < limit
+
+
+async def test_stopping_beside_a_client_that_is_leaving(tls):
+    """It said goodbye and reads no more, so that its connection cannot end yet."""
+    async with asyncio.timeout(5):
+        async with serving(hosting_app([]), certificate=tls.certificate) as port:
+            reader, writer = await asyncio.open_connection(
+                "localhost", port, ssl=tls.client
+            )
+            writer.write(UPGRADE)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.transport.pause_reading()
+            writer.write(b"\x88\x82" + bytes(4) + (1000).to_bytes(2, "big"))
+            await asyncio.sleep(0.2)
+        writer.transport.abort()
 
 
 def hosting_app(got: list[int]):
