@@ -51,6 +51,12 @@ def one_line(ended: Ended | subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+def pure(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment that forces the pure twin, whatever it forced before."""
+    switches = {"SAGE_REQUIRE_EXTENSIONS": "", "SAGE_NO_EXTENSIONS": "1"}
+    return {**environment, **switches}
+
+
 def run_process(
     *words: object,
     env: Mapping[str, str] | None = None,

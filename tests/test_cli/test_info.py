@@ -16,9 +16,7 @@ def test_it_prints_the_facts(run: Callable[..., Any]) -> None:
 
 
 def test_it_tells_the_pure_twin_and_why() -> None:
-    done = conftest.run_process(
-        "info", "--json", env={**os.environ, "SAGE_NO_EXTENSIONS": "1"}
-    )
+    done = conftest.run_process("info", "--json", env=conftest.pure(os.environ))
     found = json.loads(done.stdout)
     assert found["core"] == "python"
     assert "SAGE_NO_EXTENSIONS" in found["reason"]

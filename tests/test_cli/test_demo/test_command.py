@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from sage.cli.demo.command import default_folder
 from sage.cli.demo.stage import Stage
 from sage.cli.receipts import PART_MAX_BYTES
 
-from ..conftest import Run, one_line, run_process
+from ..conftest import Run, one_line, pure, run_process
 
 
 @pytest.fixture
@@ -30,13 +30,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "environment",
-    [{}, pytest.param({"SAGE_NO_EXTENSIONS": "1"}, marks=pytest.mark.slow)],
+    ("environment", "core"),
+    [
+        (os.environ, sage.backend()["core"]),
+        pytest.param(pure(os.environ), "python", marks=pytest.mark.slow),
+    ],
     ids=["this twin", "the pure twin"],
 )
-def test_the_whole_story(folder: Path, environment: dict[str, str]) -> None:
-    done = run_process("demo", "--path", folder, env=os.environ | environment)
-    core = "python" if environment else sage.backend()["core"]
+def test_the_whole_story(
+    folder: Path, environment: Mapping[str, str], core: str
+) -> None:
+    done = run_process("demo", "--path", folder, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"core      {core} (" in done.stdout
     assert "4 with a receipt, 0 without" in done.stdout
