@@ -42,7 +42,12 @@ from ..errors import (
     TransportError,
 )
 from ..identity import Resolver
-from ..limits import NONCE_BYTES, SESSION_IDLE_S, SESSION_MAX_AGE_S
+from ..limits import (
+    CLOSE_TIMEOUT_S,
+    NONCE_BYTES,
+    SESSION_IDLE_S,
+    SESSION_MAX_AGE_S,
+)
 from ..transport import WebSocket
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
@@ -180,6 +185,8 @@ class Channel:
     async def close(self) -> None:
         """Close the connection and wipe the session, within a second. Idempotent."""
         await self._fail(SessionClosed("the channel was closed"), code=1000)
+        # Where the reader found the failure, it may still be saying goodbye.
+        await asyncio.wait([self._reader], timeout=CLOSE_TIMEOUT_S)
 
     async def _request(
         self, payload: Buffer, metadata: Mapping[str, str], progress: _Progress

@@ -18,8 +18,16 @@ from sage.errors import (
     UsageError,
 )
 from sage.identity import revoke_key
-from sage.service import ClientConfig, Message, ServiceConfig
+from sage.service import (
+    Channel,
+    ClientConfig,
+    Clock,
+    Message,
+    ServiceConfig,
+    serving,
+)
 from sage.service.initiation import initiate
+from sage.transport import WebSocket
 
 
 async def test_a_request_is_answered(running, connecting):
@@ -271,6 +279,36 @@ async def test_a_reader_that_breaks_ends_the_channel(running, connecting, monkey
         assert channel.closed
 
 
+async def test_closing_waits_for_a_goodbye_under_way(connecting, tls):
+    """A service that sends nonsense, and then reads nothing."""
+
+    async def nonsense(scope, receive, send):
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            await receive()
+            await send({"type": "websocket.send", "text": "{"})
+            await asyncio.sleep(60)
+
+    async with serving(nonsense, certificate=tls.certificate) as port:
+        url = f"wss://localhost:{port}/sage"
+        socket = await WebSocket.open(url, tls=tls.client)
+        options = connecting(url)
+        channel = Channel(
+            socket,
+            agent=options._agent,
+            peer=options._peer,
+            resolver=options._resolver,
+            config=ClientConfig(),
+            clock=Clock(),
+        )
+        with pytest.raises(ConnectionLost):
+            await channel.handshake()
+        async with asyncio.timeout(1):
+            await channel.close()
+        assert channel._reader.done()
+
+
 @pytest.mark.parametrize("url", ["ws://localhost:1/sage", "wss://[", "wss:///sage"])
 async def test_only_wss(connecting, url):
     with pytest.raises(UsageError):
@@ -301,8 +339,6 @@ async def test_a_silent_service_does_not_hold_us(connecting, tls):
             await send({"type": "websocket.accept"})
             while (await receive())["type"] != "websocket.disconnect":
                 pass
-
-    from sage.service import serving
 
     async with serving(accept_and_wait, certificate=tls.certificate) as port:
         config = ClientConfig(handshake_timeout_s=0.2)
