@@ -19,6 +19,7 @@ from .._crypto import sha256
 from ..encoding import b64u_encode, jcs, parse_strict
 from ..errors import Code, DecodeError, PeerError, UsageError
 from ..identity.keys import SigningKey
+from ..identity.signature import as_bytes
 from ..limits import ENVELOPE_MAX_BYTES
 from ..types import Buffer, Did, Json, JsonObject, KeyUrl, Role, SessionId
 from .schema import (
@@ -223,13 +224,29 @@ def parse_envelope(data: Buffer | str) -> JsonObject:
 
     Raises:
         DecodeError: longer than 16 MiB (``size.exceeded``), not strict JSON
-            (``json.malformed``), not an object (``envelope.malformed``).
+            (``json.malformed``), not an object or one of far more values than the
+            schema has (``envelope.malformed``).
         UsageError: ``data`` is neither a buffer nor ``str``.
     """
-    members = parse_strict(data, max_bytes=ENVELOPE_MAX_BYTES)
+    text = (
+        data
+        if isinstance(data, str | bytes | bytearray)
+        else as_bytes(data, "envelope")
+    )
+    commas = text.count(",") if isinstance(text, str) else text.count(b",")
+    if len(text) <= ENVELOPE_MAX_BYTES and commas > _COMMAS_MAX:
+        raise DecodeError("more values than an envelope has", code=_MALFORMED)
+    members = parse_strict(text, max_bytes=ENVELOPE_MAX_BYTES)
     if not isinstance(members, dict):
-        raise DecodeError("the envelope is not an object", code=Code.ENVELOPE_MALFORMED)
+        raise DecodeError("the envelope is not an object", code=_MALFORMED)
     return members
+
+
+_MALFORMED = Code.ENVELOPE_MALFORMED
+
+# The schema has some sixty values at most, and 4 KiB of metadata for texts with
+# commas in them. Five million values would be parsed for seconds, to be refused.
+_COMMAS_MAX = 8192
 
 
 @contextmanager

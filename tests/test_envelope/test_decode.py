@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -152,3 +153,14 @@ def test_the_kind_follows_from_the_members(
     request = signed_request()
     assert type(decode_envelope(request.encode())) is Request
     assert type(decode_envelope(signed_response(request).encode())) is Response
+
+
+@pytest.mark.parametrize("kind", [str, str.encode, lambda t: memoryview(t.encode())])
+def test_a_crowd_of_values_is_not_parsed(kind: Callable[[str], Any]) -> None:
+    """Parsing would take seconds and half a gigabyte; an envelope has sixty values."""
+    crowd = "[" + "{}," * 5_000_000 + "{}]"
+    started = time.process_time()
+    with pytest.raises(DecodeError) as refusal:
+        decode_envelope(kind(crowd))
+    assert refusal.value.code == "envelope.malformed"
+    assert time.process_time() - started < 0.3
