@@ -13,7 +13,13 @@ import typer
 
 from .. import service, transport
 from ..errors import ConfigError, DecodeError, UsageError
-from ..identity import FileResolver, Resolver, parse_did, read_private_file
+from ..identity import (
+    FileResolver,
+    Resolver,
+    VersionFloor,
+    parse_did,
+    read_private_file,
+)
 
 __all__ = [
     "AgentFile",
@@ -129,7 +135,11 @@ def load_agent(file: Path, passphrase_file: Path | None) -> service.Agent:
 
 @asynccontextmanager
 async def resolving(
-    host_map: Path | None, records: Path | None, *, domains: Iterable[str]
+    host_map: Path | None,
+    records: Path | None,
+    *,
+    domains: Iterable[str],
+    floor: VersionFloor | None = None,
 ) -> AsyncIterator[Resolver]:
     """Give the resolver that the options ask for: a folder's, or the web's.
 
@@ -138,6 +148,7 @@ async def resolving(
         records: a folder, instead of any registry.
         domains: what else may be asked (REG-08). Strangers choose their names, and
             so which server we would send a question to.
+        floor: what remembers versions; for the time of the process when not given.
 
     Raises:
         UsageError: both were given.
@@ -146,7 +157,9 @@ async def resolving(
     if records is None:
         names = {} if host_map is None else transport.load_host_map(host_map)
         resolver = transport.WebResolver(
-            host_map=names, allowed_domains={*names, *domains}
+            host_map=names,
+            allowed_domains={*names, *domains},
+            version_floor=floor,
         )
         try:
             yield resolver
@@ -157,7 +170,7 @@ async def resolving(
         raise UsageError("--host-map and --records exclude each other; give one")
     if not records.is_dir():
         raise ConfigError(f"{records} is not a folder; publish a record there first")
-    yield FileResolver(records)
+    yield FileResolver(records, floor=floor)
 
 
 def _ask(*, twice: bool) -> str:

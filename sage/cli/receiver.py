@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Final
 
 from ..errors import Code, DecodeError, Overloaded, ProtocolError, RemoteFailure
+from ..identity import parse_did
 from ..service import Clock, Message
 from ..types import Did
 from .receipts import Part, Receipt
@@ -29,7 +30,8 @@ class Receiver:
     allowed, ``policy_denied``.
 
     Args:
-        folder: where to keep files; they are hashed and dropped without one.
+        folder: where to keep files, each sender's below ``<locator>/<agent-id>``;
+            they are hashed and dropped without one.
         allowed: the only agents to receive from; ``None`` for any.
         clock: for tests.
         max_open: unfinished files at once, of all senders. One that has not moved
@@ -105,7 +107,7 @@ class Receiver:
         if not part.is_last:
             self._make_room(peer)
         saving = self._folder.begin() if self._folder is not None else None
-        return _Transfer(part, saving)
+        return _Transfer(part, saving, _folder_of(peer))
 
     def _make_room(self, peer: Did) -> None:
         given_up = self._clock.now() - _IDLE_S
@@ -119,10 +121,18 @@ class Receiver:
 class _Transfer:
     """One file on its way."""
 
-    __slots__ = ("_hash", "_path", "_received", "_saving", "_size", "moved_at")
+    __slots__ = (
+        "_folder",
+        "_hash",
+        "_path",
+        "_received",
+        "_saving",
+        "_size",
+        "moved_at",
+    )
 
-    def __init__(self, part: Part, saving: Saving | None) -> None:
-        self._path, self._size = part.path, part.size
+    def __init__(self, part: Part, saving: Saving | None, folder: str) -> None:
+        self._path, self._size, self._folder = part.path, part.size, folder
         self._received, self._hash = 0, hashlib.sha256()
         self._saving = saving
         self.moved_at = 0.0
@@ -136,7 +146,7 @@ class _Transfer:
         if self._saving is not None:
             self._saving.write(part.data)
             if part.is_last:
-                self._saving.finish(part.path)
+                self._saving.finish(f"{self._folder}/{part.path}")
         self._hash.update(part.data)
         self._received, self.moved_at = part.end, now
         return Receipt(
@@ -149,6 +159,12 @@ class _Transfer:
     def discard(self) -> None:
         if self._saving is not None:
             self._saving.discard()
+
+
+def _folder_of(peer: Did) -> str:
+    """Return the sender's own folder: nobody replaces somebody else's files."""
+    name = parse_did(peer)
+    return f"{name.locator.replace(':', '_')}/{name.agent_id}"
 
 
 def _refused(peer: Did, error: Exception, reason: str) -> RemoteFailure:

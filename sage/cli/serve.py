@@ -13,6 +13,7 @@ import typer
 
 from .. import service
 from ..envelope import SqliteReplayGuard
+from ..identity import VersionFloor
 from .agent import replay_file
 from .exits import Exit
 from .options import (
@@ -54,7 +55,8 @@ def serve(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep received files below DIR. Without it, they are only hashed.",
+            help="Keep received files below DIR, each sender's in a folder of its"
+            " own (DOMAIN/AGENT-ID). Without it, they are only hashed.",
         ),
     ] = None,
     allow: Annotated[
@@ -88,6 +90,8 @@ def serve(
     with (
         _replay_guard(replay_file(file)) as guard,
         _receiver(save_to, allow) as receiver,
+        # Beside the agent's file, so that no registry goes back across a restart.
+        contextlib.closing(VersionFloor(file.with_name(f"{file.name}.seen"))) as floor,
     ):
 
         def ready(address: str) -> None:
@@ -96,7 +100,9 @@ def serve(
             announce(text, as_json=json_ready, did=agent.did, url=url)
 
         async def run() -> Exit:
-            async with resolving(host_map, records, domains=domains) as resolver:
+            async with resolving(
+                host_map, records, domains=domains, floor=floor
+            ) as resolver:
                 return await run_until_stopped(
                     service.Service(
                         agent=agent, resolver=resolver, handler=receiver, guard=guard

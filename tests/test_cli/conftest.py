@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -55,6 +56,15 @@ def pure(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment that forces the pure twin, whatever it forced before."""
     switches = {"SAGE_REQUIRE_EXTENSIONS": "", "SAGE_NO_EXTENSIONS": "1"}
     return {**environment, **switches}
+
+
+def interruptible() -> None:
+    """Undo, in a new process, that whoever runs the tests ignores Ctrl-C.
+
+    A shell sets SIGINT to be ignored in what it starts in the background, and every
+    process below inherits that. For ``preexec_fn``.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_process(

@@ -69,8 +69,8 @@ async def test_each_receipt_is_of_everything_so_far(
             size=offset,
             sha256=hashlib.sha256(whole[:offset]).hexdigest(),
         )
-    assert (tmp_path / "a/b").read_bytes() == whole
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a.example/ada/a/b").read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["a.example"]
     folder.close()
 
 
@@ -146,12 +146,25 @@ async def test_only_allowed_agents_are_received_from() -> None:
     assert await refused(receiver, part(b"x"), EVE) == "policy_denied"
 
 
+async def test_nobody_replaces_what_somebody_else_sent(
+    folder: SaveFolder, tmp_path: Path
+) -> None:
+    receiver = Receiver(folder=folder)
+    await give(receiver, part(b"of ada", 0, 6), ADA)
+    await give(receiver, part(b"of eve", 0, 6), EVE)
+    kept = {path: path.read_bytes() for path in tmp_path.rglob("b")}
+    assert sorted(kept.values()) == [b"of ada", b"of eve"]
+    assert kept[tmp_path / "a.example/ada/a/b"] == b"of ada"
+
+
 async def test_what_cannot_be_written_is_operation_failed(
     folder: SaveFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "a").symlink_to(tmp_path.parent)
+    own = tmp_path / "a.example" / "ada"
+    own.mkdir(parents=True)
+    (own / "a").symlink_to(tmp_path.parent)
     assert await refused(Receiver(folder=folder), part(b"x")) == "operation_failed"
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [path.name for path in own.iterdir()] == ["a"]
     assert ADA in caplog.text
 
 

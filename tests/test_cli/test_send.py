@@ -13,7 +13,12 @@ import pytest
 
 from sage.cli.send import checksum_line
 
-from .conftest import GRACE, House, Run, one_line
+from .conftest import GRACE, House, Run, interruptible, one_line
+
+
+def saved(house: House) -> Path:
+    """Return where Grace keeps what Ada sends."""
+    return house / "saved" / "agents.example" / "ada"
 
 
 @pytest.fixture
@@ -44,8 +49,8 @@ def test_a_folder_arrives_whole(
     assert "4, missing 0" in ended.out
     assert "a symbolic link" in ended.out
     for name, content in contents.items():
-        assert (house / "saved" / name).read_bytes() == content
-    assert not (house / "saved" / "link").exists()
+        assert (saved(house) / name).read_bytes() == content
+    assert not (saved(house) / "link").exists()
     sums = dict(
         reversed(line.split("  ", 1))
         for line in (tmp_path / "sums").read_text().splitlines()
@@ -64,15 +69,15 @@ def test_a_single_file_arrives(
     (tmp_path / "one").write_text("one")
     ended = run("send", tmp_path / "one", *words)
     assert ended.code == 0
-    assert (house / "saved" / "one").read_text() == "one"
+    assert (saved(house) / "one").read_text() == "one"
     assert "\x1b" not in ended.out
 
 
 def test_a_file_that_the_peer_cannot_take_is_1_and_named(
     run: Run, house: House, words: list[object], tmp_path: Path
 ) -> None:
-    (house / "saved").mkdir(exist_ok=True)
-    (house / "saved" / "way-out").symlink_to(tmp_path)
+    saved(house).mkdir(parents=True, exist_ok=True)
+    (saved(house) / "way-out").symlink_to(tmp_path)
     top = tmp_path / "top"
     (top / "way-out").mkdir(parents=True)
     (top / "way-out" / "x").write_text("x")
@@ -144,6 +149,7 @@ def test_ctrl_c_while_waiting_is_130_and_silent(
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            preexec_fn=interruptible,
         )
         connection, _ = silent.accept()
         with connection:

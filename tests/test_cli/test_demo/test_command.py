@@ -17,7 +17,7 @@ from sage.cli.demo.command import default_folder
 from sage.cli.demo.stage import Stage
 from sage.cli.receipts import PART_MAX_BYTES
 
-from ..conftest import Run, one_line, pure, run_process
+from ..conftest import Run, interruptible, one_line, pure, run_process
 
 
 @pytest.fixture
@@ -107,6 +107,7 @@ def test_a_stopped_demo_leaves_no_process_behind(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=interruptible,
     )
     assert process.stdout is not None
     pids = []
