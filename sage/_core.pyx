@@ -45,7 +45,7 @@ from .errors import (
 from . import limits
 from .types import Role
 
-__all__ = ["ReplayWindow", "SessionCore"]
+__all__ = ["ReplayWindow", "SessionCore", "untrack"]
 
 cdef extern from *:
     """
@@ -78,6 +78,7 @@ cdef extern from *:
     void sage_wipe(void *where, size_t bytes) noexcept nogil
     void sage_untrack(object self, Py_ssize_t bytes) noexcept
     double sage_monotonic() noexcept nogil
+    void PyObject_GC_UnTrack(object container) noexcept
 
 cdef enum:
     BLOCK_BYTES = 192
@@ -536,6 +537,13 @@ cdef class SessionCore:
 
 
 cdef Py_ssize_t _session_bytes = SessionCore.__basicsize__
+
+
+def untrack(container):
+    """Take a table out of the garbage collector's sight; compiled kernels only."""
+    if not isinstance(container, dict):
+        raise UsageError(f"container must be a dict, not {type(container).__name__}")
+    PyObject_GC_UnTrack(container)
 
 
 # --- profiles and arguments ---------------------------------------------------------

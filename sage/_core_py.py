@@ -52,7 +52,7 @@ from .limits import (
 )
 from .types import Buffer, Role
 
-__all__ = ["ReplayWindow", "SessionCore"]
+__all__ = ["ReplayWindow", "SessionCore", "untrack"]
 
 _SEQ_MAX: Final = 2**64 - 1
 _WINDOW_MASK: Final = REPLAY_WINDOW_BITS - 1
@@ -506,6 +506,23 @@ class SessionCore:
         # The engine's object would keep the view alive; released, it is empty.
         with memoryview(self._block) as block, block[where] as key:
             return ChaCha20Poly1305(key)
+
+
+def untrack(container: dict[Any, Any]) -> None:
+    """Take a table out of the garbage collector's sight; compiled kernels only.
+
+    A collection visits every entry of a table that it tracks. For a table of
+    sessions that is wasted: no session leads back to the table. Python tracks a
+    table again when an entry is added, so this is called after each.
+
+    The pure twin does nothing. Its sessions are tracked one by one, and the table
+    is then the least of the collector's work.
+
+    Raises:
+        UsageError: not a ``dict``.
+    """
+    if not isinstance(container, dict):
+        raise UsageError(f"container must be a dict, not {type(container).__name__}")
 
 
 class _Plan:

@@ -213,6 +213,8 @@ def test_one_twin_opens_what_the_other_seals():
 
 
 def public(value: Any) -> set[str]:
+    if not isinstance(value, type):  # a function's attributes are the language's
+        return set()
     return {name for name in dir(value) if not name.startswith("_")}
 
 
