@@ -13,8 +13,13 @@ from sage.session import V0_10, Profile
 def test_v0_10_is_what_the_protocol_says():
     assert dataclasses.asdict(V0_10) == {
         "name": "0.10.0",
+        "layout": "transcript",
+        "aead": "chacha20poly1305",
         "session_label": b"sage-session|0.10.0",
+        "root_label": b"",
+        "block_labels": (b"", b""),
         "key_labels": (b"sage-c2s-key|0.10.0", b"sage-s2c-key|0.10.0"),
+        "shared_key_label": b"",
         "aad_label": b"sage-record|0.10.0",
         "generation_records": 256,
         "max_records": 1000,
@@ -22,6 +27,7 @@ def test_v0_10_is_what_the_protocol_says():
         "idle_s": 600.0,
         "record_max_bytes": 8_388_608,
         "caller_aad_max_bytes": 4033,
+        "max_failed_opens": 2**36,
     }
 
 
