@@ -117,7 +117,14 @@ class Code(StrEnum):
 
 
 class SageError(Exception):
-    """The root of everything that sage raises on purpose."""
+    """The root of everything that sage raises on purpose.
+
+    Attributes:
+        may_have_run: of an error that a request ended with: whether the peer may
+            have acted on it. ``False`` means that it is safe to send it again.
+    """
+
+    may_have_run: bool = False
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own way calls the class with the message alone, which fails

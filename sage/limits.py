@@ -50,6 +50,7 @@ __all__: Final = [
     "MAX_CONNECTIONS",
     "MAX_FAILED_OPENS",
     "MAX_REQUESTS_IN_FLIGHT",
+    "MAX_SESSIONS_IN_USE",
     "MAX_SESSIONS_PER_CONNECTION",
     "METADATA_JCS_MAX_BYTES",
     "METADATA_MAX_KEYS",
@@ -246,9 +247,11 @@ FIRST_MESSAGE_TIMEOUT_S: Final = 10.0
 IDLE_CONNECTION_TIMEOUT_S: Final = SESSION_IDLE_S
 
 # What one service holds at most. A connection that has not proven anything may
-# cost one socket, not memory: see IDLE_CONNECTION_TIMEOUT_S and below.
+# cost one socket, not memory: see IDLE_CONNECTION_TIMEOUT_S and below. A channel uses
+# no more than four sessions at a time; the others are handshakes that it gave up.
 MAX_CONNECTIONS: Final = 10_000
-MAX_SESSIONS_PER_CONNECTION: Final = 4
+MAX_SESSIONS_PER_CONNECTION: Final = 8
+MAX_SESSIONS_IN_USE: Final = 4
 MAX_REQUESTS_IN_FLIGHT: Final = 64
 
 # A channel makes its next session beside the running one, with 100 records or five

@@ -39,7 +39,6 @@ from ..errors import (
     SageError,
     SessionClosed,
     SessionExpired,
-    TransportError,
 )
 from ..identity import Resolver
 from ..limits import NONCE_BYTES
@@ -127,7 +126,8 @@ class Channel:
             RemoteFailure: the peer answered that it failed, or would not.
             DeadlineExceeded: no answer in time; ``may_have_run`` says whether the
                 request was sent.
-            ConnectionLost: the connection ended; ``may_have_run`` likewise.
+            ConnectionLost: the connection or the session ended; ``may_have_run``
+                likewise.
             ResolutionError: one of the keys is no longer good; the session is
                 closed.
             PeerError: what came back is not the peer's answer; the channel is
@@ -219,18 +219,15 @@ class Channel:
         try:
             async with asyncio.timeout(limit), self._slots:
                 return await self._request(payload, metadata, progress)
-        except TransportError as exc:
+        except SageError as exc:
             exc.may_have_run = progress.sent
+            if isinstance(exc, PeerError) and not isinstance(exc, RemoteFailure):
+                await self._fail(exc)
             raise
         except TimeoutError:
             raise DeadlineExceeded(
                 f"no answer within {limit:g} s", may_have_run=progress.sent
             ) from None
-        except RemoteFailure:
-            raise
-        except PeerError as exc:
-            await self._fail(exc)
-            raise
 
     async def _request(
         self, payload: Buffer, metadata: Mapping[str, str], progress: _Progress
@@ -245,10 +242,11 @@ class Channel:
                 progress.before_sending(established)
                 response = await self._ask(request, progress)
                 return await self._accept(response, request, operation, established)
-            except (LimitReached, SessionExpired, SessionClosed):
+            except (LimitReached, SessionExpired, SessionClosed) as exc:
+                self._require_open()
+                if progress.sent:
+                    raise ConnectionLost(f"no answer any more: {exc}") from exc
                 # Requests beside this one used the session up: nothing was sent.
-                if progress.sent or self._failure is not None:
-                    raise
                 self._renewal.retire(established)
             finally:
                 self._renewal.release(established)

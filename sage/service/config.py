@@ -78,8 +78,8 @@ class ServiceConfig:
         handler_timeout_s: how long the handler may take for one request.
         envelope_ttl_s: how long what we send is valid; 1..300 whole seconds.
         max_connections: at once; a further one is refused.
-        max_sessions: per connection; the oldest gives way. A channel that renews
-            its session under load uses up to four.
+        max_sessions: per connection; the oldest that was never used gives way, or
+            else the oldest. A channel that renews its session under load uses four.
         max_in_flight: requests at once on one connection; the socket is not read
             while there are more, so that a flood waits at its sender.
         stream_send_timeout_s: how long a stream waits for a peer that does not

@@ -269,8 +269,13 @@ class Connection:
 
     def _keep(self, accepted: _Accepted) -> None:
         if len(self._sessions) >= self._host.config.max_sessions:
-            oldest = next(iter(self._sessions))
-            self._sessions.pop(oldest).close()
+            # A client that gave a handshake up never used what came of it. The last
+            # one may be about to be used.
+            *before, _ = self._sessions.values()
+            unused = (one for one in before if not one.confirmed)
+            leaving = next(unused, next(iter(self._sessions.values())))
+            del self._sessions[leaving.binding.session_id]
+            leaving.close()
         self._sessions[accepted.binding.session_id] = accepted
 
     # --- session -----------------------------------------------------------------

@@ -7,8 +7,9 @@ with its last answer. So nothing is lost and nothing is sent twice. A renewal th
 fails is tried again, ever more rarely; its failure matters only to a request that
 finds the running session used up, and that one makes a last attempt of its own.
 
-A service keeps the four newest sessions of a connection. Hence the new handshake
-waits while a request still holds a session that is not among the newest three.
+A service keeps only so many sessions of a connection, and drops the oldest. Hence a
+new handshake waits while a request still holds a session that is not among the newest
+three.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from math import inf
 
 from ..errors import SageError, SessionClosed
 from ..limits import (
-    MAX_SESSIONS_PER_CONNECTION,
+    MAX_SESSIONS_IN_USE,
     RENEW_RETRY_MAX_S,
     RENEW_RETRY_S,
     SESSION_IDLE_S,
@@ -58,7 +59,7 @@ class Renewal:
         self._shake_hands, self._config, self._clock = shake_hands, config, clock
         self.current: Established | None = None
         self._live: list[Established] = []  # in the order of their making
-        self._attempts = 0
+        self._made = 0
         self._freed = asyncio.Event()
         self._last_resort = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -145,11 +146,9 @@ class Renewal:
 
     async def _renew(self) -> None:
         await self._wait_for_the_oldest()
-        # The service may have made a session even where we then do not.
-        self._attempts += 1
-        number = self._attempts
         established = await self._shake_hands()
-        established.number = number
+        self._made += 1
+        established.number = self._made
         self._live.append(established)
         previous, self.current = self.current, established
         self._retry_s = RENEW_RETRY_S
@@ -160,7 +159,7 @@ class Renewal:
         """Wait until the service can drop its oldest session without harm."""
         while True:
             self._live = [e for e in self._live if not e.finished]
-            kept = self._attempts + 2 - MAX_SESSIONS_PER_CONNECTION
+            kept = self._made + 2 - MAX_SESSIONS_IN_USE
             if not self._live or self._live[0].number >= kept:
                 return
             self._freed.clear()
