@@ -91,8 +91,8 @@ _C2S: Final = 0
 _S2C: Final = 1
 _SHARED: Final = 2
 
-_pack_header: Final = Struct(">QIQ").pack  # be64(seq), then nonce: 0000, be64(seq)
-_unpack_header: Final = Struct(">QIQ").unpack_from
+_ZERO32: Final = bytes(4)
+_unpack_header: Final = Struct(">QIQ").unpack_from  # seq, then nonce: 0000, seq
 
 # Below this, copying a record's ciphertext is cheaper than two memoryviews.
 _COPY_MAX_BYTES: Final = 2048
@@ -332,7 +332,19 @@ class SessionCore:
             aad = bytes(flat(aad, "aad"))
         if len(aad) > plan.caller_aad_max_bytes:
             _refuse_aad(plan)
-        seq = self._reserve(monotonic() if now is None else _seconds(now), 1)
+        now = monotonic() if now is None else _seconds(now)
+        lock = self._lock
+        lock.acquire()  # `_reserve` for one, in line: the call would be dearer
+        try:
+            seq = self._sent
+            if now >= self._expires or seq >= plan.max_records:
+                self._refuse_to_seal(now)
+            self._sent = seq + 1
+            expires = now + plan.idle_s
+            if expires > self._expires:
+                self._expires = expires if expires < self._deadline else self._deadline
+        finally:
+            lock.release()
         return self._encrypt(seq, plaintext, aad)
 
     def seal_into(
@@ -710,24 +722,20 @@ class SessionCore:
 
     def _reserve(self, now: float, count: int) -> int:
         """Take sequence numbers for good, restart the idle clock; return the first."""
-        plan, lock = self._plan, self._lock
-        lock.acquire()  # half the price of a with statement
-        try:
-            if now >= self._expires:
-                self._refuse()
+        with self._lock:
             seq = self._sent
-            if count > plan.max_records - seq:
-                raise LimitReached(f"a session carries {plan.max_records} records")
+            if now >= self._expires or count > self._plan.max_records - seq:
+                self._refuse_to_seal(now)
             if count:
                 self._sent = seq + count
-                expires = now + plan.idle_s
-                if expires > self._expires:
-                    self._expires = (
-                        expires if expires < self._deadline else self._deadline
-                    )
+                expires = min(now + self._plan.idle_s, self._deadline)
+                self._expires = max(expires, self._expires)
             return seq
-        finally:
-            lock.release()
+
+    def _refuse_to_seal(self, now: float) -> NoReturn:
+        if now >= self._expires:
+            self._refuse()
+        raise LimitReached(f"a session carries {self._plan.max_records} records")
 
     def _encrypt(self, seq: int, plaintext: Buffer, aad: bytes) -> bytes:
         """Make the record of a number that `_reserve` gave."""
@@ -736,17 +744,17 @@ class SessionCore:
             aead = self._sealers[seq // plan.generation_records]
         except KeyError:
             aead = self._sealer(seq // plan.generation_records)
-        header = _pack_header(seq, 0, seq)
+        be64 = seq.to_bytes(8, "big")
+        nonce = _ZERO32 + be64 if self._direction_out != _SHARED else urandom(12)
         if plan.is_draft1:
-            if self._direction_out == _SHARED:
-                header = header[:8] + urandom(12)
-            bound = header[:8] + aad
+            bound = be64 + aad
         else:
-            bound = plan.pack_aad(self._bound_out, seq, len(aad)) + aad
-        sealed = aead.encrypt(header[8:], plaintext, bound)
+            length = len(aad).to_bytes(4, "big") if aad else _ZERO32
+            bound = b"".join((self._bound_out, be64, length, aad))
+        sealed = aead.encrypt(nonce, plaintext, bound)
         if self._closed:  # while this was under way
             self._refuse()
-        return header + sealed
+        return b"".join((be64, nonce, sealed))
 
     def _sealer(self, generation: int) -> _Engine:
         """Make the engine for what is sent, and keep it if it is of the newest key."""
@@ -804,7 +812,8 @@ class SessionCore:
         if plan.is_draft1:
             bound = record[:8] + aad
         else:
-            bound = plan.pack_aad(self._bound_in, seq, len(aad)) + aad
+            length = len(aad).to_bytes(4, "big") if aad else _ZERO32
+            bound = b"".join((self._bound_in, record[:8], length, aad))
         try:
             plaintext = aead.decrypt(record[8:20], body, bound)
         except InvalidTag:
@@ -1011,7 +1020,6 @@ class _Plan:
         "max_failed_opens",
         "max_records",
         "name",
-        "pack_aad",
         "plaintext_max_bytes",
         "profile",
         "record_max_bytes",
@@ -1041,8 +1049,6 @@ class _Plan:
         self.is_aes: Final = profile.aead == "aes-256-gcm"
         self.is_stream: Final = profile.layout == "stream"
         self.is_draft1: Final = profile.layout == "draft1"
-        # label | th | direction, be64(seq), be32(bytes of the caller's AAD)
-        self.pack_aad: Final = Struct(f">{len(self.aad_label) + 33}sQI").pack
         self.plaintext_max_bytes: int = self.record_max_bytes - RECORD_MIN_BYTES
 
 
