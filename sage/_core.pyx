@@ -617,7 +617,7 @@ cdef class SessionCore:
                     aead = self.sealer_of(first.generation)
             if not plan.is_draft1:  # there it is a key
                 memcpy(first.bound, &self.block[BOUND], KEY_BYTES)
-        if self.warm_place == COLD:
+        if self.warm_place == COLD and count:
             keep_warm(self)
         return aead
 
