@@ -88,7 +88,11 @@ def serve(
             async with resolving(host_map, records) as resolver:
                 return await run_until_stopped(
                     service.Service(
-                        agent=agent, resolver=resolver, handler=receiver, guard=guard
+                        agent=agent,
+                        resolver=resolver,
+                        handler=receiver,
+                        stream_handler=receiver.serve_stream,
+                        guard=guard,
                     ),
                     certificate=certificate,
                     key=key,
