@@ -130,6 +130,7 @@ class Connection:
 
     async def close(self, code: int = 1001) -> None:
         """Say goodbye; `run` ends by itself."""
+        self._streams.fail(ConnectionLost("the service said goodbye"))
         await self._socket.close(code)
 
     async def send_record(self, record: bytes) -> None:
@@ -207,6 +208,7 @@ class Connection:
     async def _refuse(self, error: SageError) -> None:
         logger.warning("refused: %s (%s)", error, getattr(error, "code", "-"))
         code = error.close_code if isinstance(error, PeerError) else 1008
+        self._streams.fail(ConnectionLost("the connection was refused"))
         await self._socket.close(code, GENERIC_REFUSAL)
 
     async def _end(self) -> None:

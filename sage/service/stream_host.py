@@ -97,10 +97,14 @@ class StreamHost:
             raise ProtocolError("a record of no stream", code=Code.FRAME_MALFORMED)
         await self._stream.feed(record)
 
+    def fail(self, error: SageError) -> None:
+        """The connection is ending: nobody waits for room or records any more."""
+        if self._stream is not None:
+            self._stream.fail(error)
+
     async def finish(self, *, limit_s: float) -> None:
         """The connection has ended: let the handler take what arrived, for a while."""
-        if self._stream is not None:
-            self._stream.fail(ConnectionLost("the connection has ended"))
+        self.fail(ConnectionLost("the connection has ended"))
         task = self._task
         if task is not None:
             try:
