@@ -151,8 +151,8 @@ class Channel:
             aead: what seals the records, ``chacha20poly1305`` or ``aes-256-gcm``.
 
         Raises:
-            RemoteFailure: on entry; ``policy_denied``: the service has no streams, or one is
-                open on this connection.
+            RemoteFailure: on entry; ``policy_denied``: the service has no streams, or
+                one is open on this connection.
             UsageError: a stream of this channel is open, or no such algorithm.
             TransportError, ResolutionError, PeerError, SessionClosed: as for
                 `request`.

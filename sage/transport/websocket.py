@@ -74,6 +74,8 @@ class WebSocket:
             open_timeout=None,
             close_timeout=CLOSE_TIMEOUT_S,
             max_size=ENVELOPE_MAX_BYTES,
+            # Messages that wait for us; beyond them the socket is not read.
+            max_queue=4,
             # Pings keep middleboxes awake, but a pong that waits behind unread
             # records is no reason to hang up: every wait has a limit of its own.
             ping_timeout=None,
