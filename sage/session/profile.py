@@ -164,7 +164,6 @@ def stream_profile(aead: str) -> Profile:
     raise UsageError(f"aead must be one of {', '.join(_AEADS)}")
 
 
-@lru_cache(maxsize=64)
 def draft1_profile(rekey_interval: int) -> Profile:
     """Return the draft's profile with another number of records to a key.
 
@@ -177,4 +176,9 @@ def draft1_profile(rekey_interval: int) -> Profile:
     if type(rekey_interval) is not int or rekey_interval < 0:
         raise UsageError("rekey_interval must be an int, 0 or more")
     records = min(rekey_interval or DRAFT1.max_records, DRAFT1.max_records)
-    return replace(DRAFT1, generation_records=records)
+    return _draft1_profile(records)
+
+
+@lru_cache(maxsize=64)
+def _draft1_profile(generation_records: int) -> Profile:
+    return replace(DRAFT1, generation_records=generation_records)
