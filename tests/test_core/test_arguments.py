@@ -17,8 +17,7 @@ from sage._arguments import (
     note,
     writable,
 )
-from sage.errors import Code as C
-from sage.errors import SessionExpired, StaleError, UsageError
+from sage.errors import Code, SessionExpired, StaleError, UsageError
 
 
 @given(nps.arrays(nps.integer_dtypes(), nps.array_shapes(max_dims=3, max_side=5)))
@@ -75,7 +74,7 @@ def test_sequences():
 
 def test_a_session_at_its_end_spoils_the_batch_only_before_the_first_success():
     errors = {}
-    stale, ended = StaleError("old", code=C.SESSION_WINDOW), SessionExpired("over")
+    stale, ended = StaleError("old", code=Code.SESSION_WINDOW), SessionExpired("over")
     note(errors, 0, stale)
     with pytest.raises(SessionExpired):
         note(errors, 1, ended)
