@@ -294,5 +294,5 @@ async def test_renewal_under_load(running, connecting, requests):
     assert all(ran[body] == 1 for body in answered)
     assert all(ran[body] <= 1 for body in unclear)
     assert not any(ran[body] for body in not_run)
-    assert client.connections > 2
+    assert client.connections >= 2
     assert len(client.sessions) > requests // 200
