@@ -89,7 +89,7 @@ CORE := $(STAMPS)/core-$(TWIN)
 
 # --- what to do --------------------------------------------------------------------
 
-.PHONY: help demo test test-all lint docs bench bench-check clean
+.PHONY: help demo test test-all lint docs bench bench-check sizes clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -137,6 +137,9 @@ bench-check: $(STAMPS)/with-dev $(CORE) ## run every benchmark once, to see that
 	@$(ASV) machine --yes > /dev/null
 	@$(ASV) --config .check.json run $(ASV_HERE) --quick --dry-run --show-stderr
 	@rm -f asv_bench/.check.json
+
+sizes: $(STAMPS)/with-all $(CORE) ## hold a million sessions, and judge what they cost
+	@$(RUN) $(PY) asv_bench/scripts/manager_sizes.py
 
 clean: ## remove everything that make made
 	@rm -rf $(VENV) build dist docs/_build sage_secure.egg-info asv_bench/.asv asv_bench/.check.json

@@ -3,6 +3,7 @@
 The everyday names are here; the building blocks are imported by room:
 
     sage.encoding    strict JSON, canonical JSON, base64url
+    sage.runtime     TOOLS  buffers to work in
     sage.identity    WHO    names, keys, records, registries, signatures
     sage.handshake   AGREE  HPKE, the two messages, the two ends
     sage.session     CARRY  sealing, opening, the replay window

@@ -26,7 +26,7 @@ from ._crypto import (
 )
 from .errors import ConfigError
 
-__all__ = ["ReplayWindow", "SessionCore", "backend"]
+__all__ = ["ReplayWindow", "SessionCore", "backend", "untrack"]
 
 
 def backend() -> dict[str, str]:
@@ -91,16 +91,16 @@ _PURE, _REQUIRED = _check_environment()
 _check_engine()
 
 if TYPE_CHECKING:
-    from ._core_py import ReplayWindow, SessionCore
+    from ._core_py import ReplayWindow, SessionCore, untrack
 
     _CORE, _REASON = "python", ""
 elif _PURE:
-    from ._core_py import ReplayWindow, SessionCore
+    from ._core_py import ReplayWindow, SessionCore, untrack
 
     _CORE, _REASON = "python", "SAGE_NO_EXTENSIONS=1"
 else:
     try:  # "from . import _core" would hide why it does not load
-        from ._core import ReplayWindow, SessionCore
+        from ._core import ReplayWindow, SessionCore, untrack
 
         _CORE, _REASON = "cython", "the compiled core is installed"
     except ModuleNotFoundError as exc:
@@ -110,6 +110,6 @@ else:
             raise ConfigError(
                 "SAGE_REQUIRE_EXTENSIONS=1, but the compiled core is not installed"
             ) from exc
-        from ._core_py import ReplayWindow, SessionCore
+        from ._core_py import ReplayWindow, SessionCore, untrack
 
         _CORE, _REASON = "python", "the compiled core is not installed"

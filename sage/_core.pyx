@@ -12,7 +12,7 @@ are made from a view over the block, never from a ``bytes`` of the key.
 One lock a session guards its state, with and without the GIL: deriving a key runs
 Python code, in the middle of which another thread may get its turn. The AEAD runs
 outside of the lock, on values that belong to one call. The lock is not re-entrant.
-A `ReplayWindow` alone relies on the GIL. The module does not declare itself ready for
+A `ReplayWindow` alone and the ring of warm sessions rely on the GIL. The module does not declare itself ready for
 free-threaded builds: the interpreter then keeps the GIL on, which is always right.
 """
 
@@ -24,19 +24,34 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_REFCNT
 from cpython.memoryview cimport PyMemoryView_FromMemory, PyMemoryView_GET_BUFFER
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from ._crypto import ChaCha20Poly1305, InvalidTag, hkdf_expand_into, sha256
+from os import urandom
+
+from ._arguments import flat, listed, matrix, matrix_like, matrix_out, note, writable
+from ._crypto import (
+    AESGCM,
+    ChaCha20Poly1305,
+    InvalidTag,
+    hkdf_expand_into,
+    hkdf_extract,
+    sha256,
+)
 from .errors import (
     AuthenticationError,
+    BatchError,
     Code,
     DecodeError,
     LimitReached,
+    PeerError,
     ProtocolError,
     ReplayError,
+    SageError,
     SessionClosed,
     SessionExpired,
     StaleError,
@@ -45,7 +60,7 @@ from .errors import (
 from . import limits
 from .types import Role
 
-__all__ = ["ReplayWindow", "SessionCore"]
+__all__ = ["ReplayWindow", "SessionCore", "untrack"]
 
 cdef extern from *:
     """
@@ -78,12 +93,13 @@ cdef extern from *:
     void sage_wipe(void *where, size_t bytes) noexcept nogil
     void sage_untrack(object self, Py_ssize_t bytes) noexcept
     double sage_monotonic() noexcept nogil
+    void PyObject_GC_UnTrack(object container) noexcept
 
 cdef enum:
     BLOCK_BYTES = 192
     KEY_BYTES = 32
     SEED = 0
-    TRANSCRIPT_HASH = 32
+    BOUND = 32  # the transcript hash; of draft1 the first key in
     KEY_OUT = 64
     KEY_IN = 96
     KEY_BEFORE = 128
@@ -98,18 +114,26 @@ cdef enum:
     COPY_MAX_BYTES = 2048  # below, copying beats making a memoryview
     NO_GENERATION = -1
 
-if (limits.KEY_BLOCK_BYTES, limits.REPLAY_WINDOW_BITS, limits.RECORD_MIN_BYTES) != (
-    BLOCK_BYTES, WINDOW_BITS, RECORD_MIN_BYTES
-):
+    C2S = 0  # directions: who sends
+    S2C = 1
+    SHARED = 2  # draft1's shared keys serve both ends
+
+    WARM_SESSIONS = 128
+    COLD = 255  # a session's place in the ring when it has none
+
+if (
+    limits.KEY_BLOCK_BYTES,
+    limits.REPLAY_WINDOW_BITS,
+    limits.RECORD_MIN_BYTES,
+    limits.WARM_SESSIONS,
+) != (BLOCK_BYTES, WINDOW_BITS, RECORD_MIN_BYTES, WARM_SESSIONS):
     raise ImportError("sage._core was compiled for other limits; build it again")
 
 cdef object _SEQ_MAX = 2**64 - 1
 cdef object _INITIATOR = Role.INITIATOR
 cdef object _SESSION_AEAD = Code.SESSION_AEAD
-# The engine's methods, found once: a look-up a record is dearer than the lock.
-cdef object _encrypt = ChaCha20Poly1305.encrypt
-cdef object _encrypt_into = ChaCha20Poly1305.encrypt_into
-cdef object _decrypt = ChaCha20Poly1305.decrypt
+cdef tuple _ROLES = (Role.INITIATOR, Role.RESPONDER, None)  # by direction
+cdef int[3] _DRAFT1_KEYS = [64, 128, 0]  # by direction, in the draft's own block
 
 
 # --- the window -------------------------------------------------------------------
@@ -180,6 +204,12 @@ cdef class ReplayWindow:
 
 # --- the session ------------------------------------------------------------------
 
+cdef struct Reserved:
+    uint64_t seq  # the first of them
+    int64_t generation  # of the engine at hand
+    uint8_t bound[KEY_BYTES]
+
+
 @cython.no_gc
 cdef class SessionCore:
     """One end of a session: seals what it sends, opens what it receives.
@@ -192,6 +222,7 @@ cdef class SessionCore:
     cdef Window window
     cdef uint64_t records_sent
     cdef uint64_t records_received
+    cdef uint64_t opens_failed
     cdef int64_t generation_out
     cdef int64_t generation_in
     cdef int64_t generation_before
@@ -201,35 +232,57 @@ cdef class SessionCore:
     cdef object sealer
     cdef object opener_in
     cdef object opener_before
+    cdef object __weakref__
     cdef cython.pymutex lock
     cdef bint is_closed
     cdef uint8_t direction_out
     cdef uint8_t direction_in
+    cdef uint8_t warm_place
 
-    def __cinit__(self, profile, seed, transcript_hash, role, *, now=None):
+    def __cinit__(
+        self,
+        profile,
+        seed,
+        transcript_hash,
+        role,
+        *,
+        session_id=None,
+        deadline=None,
+        now=None,
+    ):
         """Derive the first keys of both directions."""
+        self.warm_place = COLD
         sage_untrack(self, _session_bytes)
         cdef Plan plan = plan_of(profile)
-        cdef bytes secret = key_material(seed, "seed")
-        cdef bytes public = key_material(transcript_hash, "transcript_hash")
-        if not isinstance(role, Role):
+        copy_exactly(&self.block[SEED], KEY_BYTES, seed, "seed")
+        self.identify(plan, transcript_hash, session_id)
+        if role is None and plan.labels[SHARED]:
+            self.direction_out = self.direction_in = SHARED
+        elif isinstance(role, Role):
+            self.direction_out = C2S if role is _INITIATOR else S2C
+            self.direction_in = 1 - self.direction_out
+        else:
             raise UsageError(f"role must be a sage.Role, not {type(role).__name__}")
         cdef double created = seconds(now)
-        memcpy(&self.block[SEED], PyBytes_AS_STRING(secret), KEY_BYTES)
-        memcpy(&self.block[TRANSCRIPT_HASH], PyBytes_AS_STRING(public), KEY_BYTES)
-        self.plan = plan
-        self.direction_out = 0 if role is _INITIATOR else 1
-        self.direction_in = 1 - self.direction_out
-        cdef bytes digest = sha256(plan.session_label + public)
-        memcpy(self.session_id, PyBytes_AS_STRING(digest), SESSION_ID_BYTES)
         self.deadline = created + plan.max_age_s
+        if deadline is not None:
+            self.deadline = min(self.deadline, seconds(deadline))
         self.expires = min(created + plan.idle_s, self.deadline)
+        self.plan = plan
         self.generation_before = NO_GENERATION
-        self.derive(self.direction_out, 0, KEY_OUT)
-        self.derive(self.direction_in, 0, KEY_IN)
+        if plan.is_draft1:
+            self.derive_draft1()
+            return
+        if plan.is_stream:
+            bound = PyBytes_FromStringAndSize(<char *>&self.block[BOUND], KEY_BYTES)
+            self.expand(SEED, plan.root_label + bound, SEED, KEY_BYTES)
+        self.derive_key(self.direction_out, 0, KEY_OUT)
+        self.derive_key(self.direction_in, 0, KEY_IN)
 
     def __dealloc__(self):
         sage_wipe(self.block, BLOCK_BYTES)
+        if self.warm_place != COLD:
+            _warm_ring[self.warm_place] = NULL
 
     @property
     def id(self):
@@ -239,8 +292,8 @@ cdef class SessionCore:
 
     @property
     def role(self):
-        """Which end this is."""
-        return Role.RESPONDER if self.direction_out else Role.INITIATOR
+        """Which end this is; ``None`` where both ends share their keys."""
+        return _ROLES[self.direction_out]
 
     @property
     def profile(self):
@@ -258,8 +311,13 @@ cdef class SessionCore:
         return self.records_received
 
     @property
+    def failed_opens(self):
+        """How many records failed to verify: the one count that strangers move."""
+        return self.opens_failed
+
+    @property
     def closed(self):
-        """Whether ``close()`` was called."""
+        """Whether the keys are gone: by ``close()`` or by too many failures."""
         return bool(self.is_closed)
 
     @property
@@ -267,95 +325,256 @@ cdef class SessionCore:
         """How many records this end may still seal."""
         return self.plan.max_records - self.records_sent
 
+    @property
+    def expires_at(self):
+        """When the session expires as things stand, monotonic seconds."""
+        return self.expires
+
     def seal(self, plaintext, aad=b"", *, now=None):
         """Encrypt one record under the next sequence number."""
-        cdef Plan plan = self.plan
-        cdef uint64_t seq
-        cdef object aead
-        cdef bytes bound
+        cdef Reserved first
         if self.is_closed:
-            refuse_closed()
-        if not PyBytes_CheckExact(plaintext):
-            plaintext = flat(plaintext, "plaintext")
-        cdef bytes extra = aad if PyBytes_CheckExact(aad) else bytes(flat(aad, "aad"))
+            self.refuse()
+        plaintext = self.plaintext_of(plaintext, "plaintext")
+        cdef bytes extra = self.aad_out(aad)
         cdef Py_ssize_t size = len(plaintext)
-        if size > plan.plaintext_max_bytes:
-            raise UsageError(f"plaintext exceeds {plan.plaintext_max_bytes} bytes")
-        if PyBytes_GET_SIZE(extra) > plan.caller_aad_max_bytes:
-            raise UsageError(f"aad exceeds {plan.caller_aad_max_bytes} bytes")
         cdef double at = sage_monotonic() if now is None else seconds(now)
-        with self.lock:
-            if at >= self.expires:
-                self.refuse()
-            seq = self.records_sent
-            if seq >= plan.max_records:
-                raise LimitReached(f"a session carries {plan.max_records} records")
-            self.records_sent = seq + 1
-            aead = self.sealer
-            if aead is None or (
-                <int64_t>(seq // plan.generation_records) != self.generation_out
-            ):
-                aead = self.next_sealer(seq // plan.generation_records)
-            self.touch(at)
-            bound = self.bind(self.direction_out, seq, extra)
-        record = PyBytes_FromStringAndSize(NULL, HEADER_BYTES + size + TAG_BYTES)
-        cdef char *wire = PyBytes_AS_STRING(record)
-        store_be64(wire, seq)
-        memset(wire + 8, 0, 4)
-        store_be64(wire + 12, seq)
-        nonce = PyBytes_FromStringAndSize(wire + 8, 12)
-        cdef bytes sealed
-        if size <= COPY_MAX_BYTES:
-            sealed = _encrypt(aead, nonce, plaintext, bound)
-            memcpy(wire + HEADER_BYTES, PyBytes_AS_STRING(sealed), size + TAG_BYTES)
-        else:
-            out = PyMemoryView_FromMemory(
-                wire + HEADER_BYTES, size + TAG_BYTES, PyBUF_WRITE
-            )
-            _encrypt_into(aead, nonce, plaintext, bound, out)
+        aead = self.reserve(at, 1, &first)
+        record = PyBytes_FromStringAndSize(NULL, size + RECORD_MIN_BYTES)
+        self.encrypt(
+            aead, &first, 0, plaintext, size, extra,
+            PyBytes_AS_STRING(record), size > COPY_MAX_BYTES,
+        )
         return record
+
+    def seal_into(self, plaintext, out, aad=b"", *, now=None):
+        """Encrypt one record into a buffer of the caller's, which may be the same."""
+        cdef Reserved first
+        if self.is_closed:
+            self.refuse()
+        plaintext = self.plaintext_of(plaintext, "plaintext")
+        cdef bytes extra = self.aad_out(aad)
+        cdef Py_ssize_t size = len(plaintext)
+        view = writable(out, size + RECORD_MIN_BYTES)
+        cdef char *wire = start_of(view)
+        aead = self.reserve(seconds(now), 1, &first)
+        self.encrypt(
+            aead, &first, 0, plaintext, size, extra, wire, size > COPY_MAX_BYTES
+            and apart(start_of(plaintext), size, wire, size + RECORD_MIN_BYTES),
+        )
+        return size + RECORD_MIN_BYTES
+
+    def seal_many(self, plaintexts, aad=b"", *, now=None):
+        """Encrypt records under consecutive sequence numbers."""
+        cdef Reserved first
+        cdef Py_ssize_t index, size
+        if self.is_closed:
+            self.refuse()
+        cdef list rows = listed(plaintexts, "plaintexts")
+        for index in range(len(rows)):
+            row = rows[index]
+            if not PyBytes_CheckExact(row) or (
+                PyBytes_GET_SIZE(row) > self.plan.plaintext_max_bytes
+            ):
+                rows[index] = self.plaintext_of(row, f"plaintexts[{index}]")
+        cdef bytes extra = self.aad_out(aad)
+        aead = self.reserve(seconds(now), len(rows), &first)
+        for index in range(len(rows)):
+            row = rows[index]
+            size = len(row)
+            record = PyBytes_FromStringAndSize(NULL, size + RECORD_MIN_BYTES)
+            aead = self.encrypt(
+                aead, &first, index, row, size, extra,
+                PyBytes_AS_STRING(record), size > COPY_MAX_BYTES,
+            )
+            rows[index] = record
+        return rows
+
+    def seal_batch(self, rows, out=None, aad=b"", *, now=None):
+        """Encrypt equal-sized plaintexts, the rows of one array, into another."""
+        cdef Reserved first
+        cdef Py_ssize_t row, count, size, width
+        if self.is_closed:
+            self.refuse()
+        source, count, size = matrix(rows, "rows")
+        if size > self.plan.plaintext_max_bytes:
+            refuse_plaintext(self.plan)
+        cdef bytes extra = self.aad_out(aad)
+        width = size + RECORD_MIN_BYTES
+        if out is None:
+            out = matrix_like(rows, count, width)
+        target = matrix_out(out, count, width)
+        cdef char *plain = start_of(source)
+        cdef char *wire = start_of(target)
+        aead = self.reserve(seconds(now), count, &first)
+        for row in range(count):
+            aead = self.encrypt(
+                aead, &first, row, piece(plain + row * size, size), size, extra,
+                wire + row * width, size > COPY_MAX_BYTES,
+            )
+        return out
 
     def open(self, record, aad=b"", *, now=None):
         """Authenticate one record, accept it and return its plaintext."""
         cdef uint64_t seq
         if self.is_closed:
-            refuse_closed()
+            self.refuse()
         cdef double at = sage_monotonic() if now is None else seconds(now)
-        plaintext = self.unseal(record, aad, at, &seq)
+        if not PyBytes_CheckExact(record):
+            record = flat(record, "record")
+        plaintext = self.unseal(
+            start_of(record), len(record), self.aad_in(aad), at, &seq, NULL
+        )
         self.take(seq, at)
         return plaintext
+
+    def open_into(self, record, out, aad=b"", *, now=None):
+        """Authenticate one record, accept it and write its plaintext into a buffer."""
+        cdef uint64_t seq
+        if self.is_closed:
+            self.refuse()
+        cdef double at = seconds(now)
+        record = flat(record, "record")
+        cdef Py_ssize_t size = len(record) - RECORD_MIN_BYTES
+        view = writable(out, max(size, 0))
+        cdef char *wire = start_of(record)
+        cdef char *room = start_of(view)
+        cdef bint direct = size > COPY_MAX_BYTES and apart(
+            room, size, wire, size + RECORD_MIN_BYTES
+        )
+        try:
+            plaintext = self.unseal(
+                wire, len(record), self.aad_in(aad), at, &seq, room if direct else NULL
+            )
+            self.take(seq, at)
+        except PeerError:
+            if size > 0:
+                memset(room, 0, size)
+            raise
+        if not direct:
+            memcpy(room, PyBytes_AS_STRING(plaintext), size)
+        return size
+
+    def open_many(self, records, aad=b"", *, now=None):
+        """Authenticate records, accept each and return their plaintexts."""
+        cdef uint64_t seq
+        cdef Py_ssize_t index
+        if self.is_closed:
+            self.refuse()
+        cdef list rows = listed(records, "records")
+        for index in range(len(rows)):
+            row = rows[index]
+            if not PyBytes_CheckExact(row):
+                rows[index] = flat(row, f"records[{index}]")
+        cdef bytes extra = self.aad_in(aad)
+        cdef double at = seconds(now)
+        errors = {}
+        for index in range(len(rows)):
+            row = rows[index]
+            try:
+                plaintext = self.unseal(start_of(row), len(row), extra, at, &seq, NULL)
+                self.take(seq, at)
+            except SageError as exc:
+                plaintext = None
+                note(errors, index, exc)
+            rows[index] = plaintext
+        if errors:
+            raise BatchError(errors, rows)
+        return rows
+
+    def open_batch(self, wire, out=None, aad=b"", *, now=None):
+        """Open equal-sized records, the rows of one array, into another."""
+        cdef uint64_t seq
+        cdef Py_ssize_t row, count, size, width
+        if self.is_closed:
+            self.refuse()
+        source, count, width = matrix(wire, "wire")
+        if width < RECORD_MIN_BYTES or width > self.plan.record_max_bytes:
+            refuse_size(width, self.plan)
+        cdef bytes extra = self.aad_in(aad)
+        cdef double at = seconds(now)
+        size = width - RECORD_MIN_BYTES
+        if out is None:
+            out = matrix_like(wire, count, size)
+        target = matrix_out(out, count, size)
+        cdef char *records = start_of(source)
+        cdef char *room = start_of(target)
+        cdef bint direct = size > COPY_MAX_BYTES
+        errors = {}
+        for row in range(count):
+            try:
+                plaintext = self.unseal(
+                    records + row * width, width, extra, at, &seq,
+                    room + row * size if direct else NULL,
+                )
+                self.take(seq, at)
+                if not direct:
+                    memcpy(room + row * size, PyBytes_AS_STRING(plaintext), size)
+            except SageError as exc:
+                memset(room + row * size, 0, size)
+                note(errors, row, exc)
+        if errors:
+            raise BatchError(errors, out)
+        return out
 
     def authenticate(self, record, aad=b"", *, now=None):
         """Authenticate one record without accepting it; no state moves."""
         cdef uint64_t seq
         if self.is_closed:
-            refuse_closed()
-        plaintext = self.unseal(record, aad, seconds(now), &seq)
+            self.refuse()
+        cdef double at = seconds(now)
+        if not PyBytes_CheckExact(record):
+            record = flat(record, "record")
+        plaintext = self.unseal(
+            start_of(record), len(record), self.aad_in(aad), at, &seq, NULL
+        )
         return seq, plaintext
 
     def accept(self, seq, *, now=None):
         """Accept the record with this sequence number, once."""
         if self.is_closed:
-            refuse_closed()
+            self.refuse()
         cdef uint64_t number = sequence(seq)
         if number >= self.plan.max_records:
             refuse_seq()
         self.take(number, seconds(now))
 
+    def derive(self, profile, session_id, *, now=None):
+        """Derive a stream from this session, without its seed leaving it."""
+        if self.is_closed:
+            self.refuse()
+        cdef double at = seconds(now)
+        if self.plan.layout != "transcript" or not plan_of(profile).is_stream:
+            raise UsageError("only a transcript's session derives, and only a stream")
+        with self.lock:
+            if at >= self.expires:
+                self.refuse()
+            seed = self.view(SEED, KEY_BYTES)
+            try:
+                return type(self)(
+                    profile,
+                    seed,
+                    PyBytes_FromStringAndSize(<char *>&self.block[BOUND], KEY_BYTES),
+                    self.role,
+                    session_id=session_id,
+                    deadline=self.deadline,
+                    now=at,
+                )
+            finally:
+                seed.release()
+
     def close(self):
         """Wipe the key block and refuse all further work; calling again does nothing."""
         with self.lock:
-            self.is_closed = True
-            self.expires = -INFINITY
-            sage_wipe(self.block, BLOCK_BYTES)
-            dropped = (self.sealer, self.opener_in, self.opener_before)
-            self.sealer = self.opener_in = self.opener_before = None
+            dropped = self.wipe()
         del dropped  # outside of the lock: freeing may run anything
 
     def __repr__(self):
         """Name the session without its keys."""
+        role = self.role
         return (
-            f"<{type(self).__name__} {self.plan.name} {self.role.value} {self.id}, "
+            f"<{type(self).__name__} {self.plan.name} "
+            f"{'shared' if role is None else role.value} {self.id}, "
             f"{self.sent} sent, {self.received} received"
             f"{', closed' if self.is_closed else ''}>"
         )
@@ -364,44 +583,142 @@ cdef class SessionCore:
         """Refuse pickling and copying: two copies would reuse nonces."""
         raise TypeError("a session cannot be pickled or copied")
 
-    cdef object next_sealer(self, int64_t generation):
-        """Make the engine for what is sent next; the caller holds the lock."""
-        if generation != self.generation_out:
+    # --- sealing ----------------------------------------------------------------
+
+    cdef inline object plaintext_of(self, data, name):
+        if not PyBytes_CheckExact(data):
+            data = flat(data, name)
+        if len(data) > self.plan.plaintext_max_bytes:
+            refuse_plaintext(self.plan)
+        return data
+
+    cdef inline bytes aad_out(self, aad):
+        cdef bytes plain = aad if PyBytes_CheckExact(aad) else bytes(flat(aad, "aad"))
+        if PyBytes_GET_SIZE(plain) > self.plan.caller_aad_max_bytes:
+            refuse_aad(self.plan)
+        return plain
+
+    cdef object reserve(self, double at, Py_ssize_t count, Reserved *first):
+        """Take sequence numbers for good, restart the idle clock; return the engine."""
+        cdef Plan plan = self.plan
+        aead = None
+        with self.lock:
+            if at >= self.expires:
+                self.refuse()
+            first.seq = self.records_sent
+            if <uint64_t>count > plan.max_records - first.seq:
+                raise LimitReached(f"a session carries {plan.max_records} records")
+            if count:
+                self.records_sent = first.seq + <uint64_t>count
+                self.touch(at)
+                first.generation = first.seq // plan.generation_records
+                aead = self.sealer
+                if aead is None or first.generation != self.generation_out:
+                    aead = self.sealer_of(first.generation)
+            if not plan.is_draft1:  # there it is a key
+                memcpy(first.bound, &self.block[BOUND], KEY_BYTES)
+        if self.warm_place == COLD and count:
+            keep_warm(self)
+        return aead
+
+    cdef object encrypt(
+        self,
+        aead,
+        Reserved *first,
+        Py_ssize_t index,
+        plaintext,
+        Py_ssize_t size,
+        bytes extra,
+        char *wire,
+        bint direct,
+    ):
+        """Write the record of a number that `reserve` gave; return its engine.
+
+        Where it is not direct, the plaintext may lie where the record will.
+        """
+        cdef Plan plan = self.plan
+        cdef char header[HEADER_BYTES]
+        cdef uint64_t seq = first.seq + <uint64_t>index
+        cdef int64_t generation = seq // plan.generation_records
+        if generation != first.generation:
+            with self.lock:
+                if self.is_closed:
+                    self.refuse()
+                aead = self.sealer_of(generation)
+            first.generation = generation
+        store_be64(header, seq)
+        if self.direction_out == SHARED:
+            nonce = urandom(12)
+            memcpy(header + 8, PyBytes_AS_STRING(nonce), 12)
+        else:
+            memset(header + 8, 0, 4)
+            store_be64(header + 12, seq)
+            nonce = PyBytes_FromStringAndSize(header + 8, 12)
+        bound = bind(plan, first.bound, self.direction_out, seq, extra)
+        if direct:
+            out = PyMemoryView_FromMemory(
+                wire + HEADER_BYTES, size + TAG_BYTES, PyBUF_WRITE
+            )
+            plan.encrypt_into(aead, nonce, plaintext, bound, out)
+        else:
+            sealed = plan.encrypt(aead, nonce, plaintext, bound)
+            memcpy(wire + HEADER_BYTES, PyBytes_AS_STRING(sealed), size + TAG_BYTES)
+        memcpy(wire, header, HEADER_BYTES)
+        if self.is_closed:  # while this was under way
+            self.refuse()
+        return aead
+
+    cdef object sealer_of(self, int64_t generation):
+        """Make the engine for what is sent, and keep it if it is of the newest key.
+
+        The caller holds the lock.
+        """
+        if generation < self.generation_out:  # others went on meanwhile
+            return self.passing_engine(self.direction_out, generation)
+        if generation > self.generation_out:
             self.sealer = None
-            self.generation_out = NO_GENERATION
-            self.derive(self.direction_out, generation, KEY_OUT)
+            self.derive_key(self.direction_out, generation, KEY_OUT)
             self.generation_out = generation
-        self.sealer = self.engine(KEY_OUT)
+        if self.sealer is None:
+            aead = self.engine(KEY_OUT)
+            self.sealer = aead
+            return aead
         return self.sealer
 
-    cdef object unseal(self, record, aad, double at, uint64_t *number):
-        """Open a record and move nothing: `take` checks all of it again."""
+    # --- opening ----------------------------------------------------------------
+
+    cdef inline bytes aad_in(self, aad):
+        cdef bytes plain = aad if PyBytes_CheckExact(aad) else bytes(flat(aad, "aad"))
+        if PyBytes_GET_SIZE(plain) > self.plan.caller_aad_max_bytes:
+            text = f"aad exceeds {self.plan.caller_aad_max_bytes} bytes"
+            raise DecodeError(text, code=Code.SIZE_EXCEEDED)
+        return plain
+
+    cdef bytes unseal(
+        self,
+        const char *wire,
+        Py_ssize_t size,
+        bytes extra,
+        double at,
+        uint64_t *number,
+        char *out,
+    ):
+        """Open a record and move nothing: `take` checks all of it again.
+
+        The plaintext is returned; where there is ``out``, it is written there.
+        """
         cdef Plan plan = self.plan
         cdef uint64_t seq
         cdef Verdict verdict
-        cdef const char *wire
-        cdef object aead
-        cdef bytes bound
-        if PyBytes_CheckExact(record):
-            wire = PyBytes_AS_STRING(record)
-        else:
-            record = flat(record, "record")
-            if PyBytes_CheckExact(record):
-                wire = PyBytes_AS_STRING(record)
-            else:
-                wire = <const char *>PyMemoryView_GET_BUFFER(record).buf
-        cdef bytes extra = aad if PyBytes_CheckExact(aad) else bytes(flat(aad, "aad"))
-        cdef Py_ssize_t size = len(record)
+        cdef uint8_t bound_to[KEY_BYTES]
         if size < RECORD_MIN_BYTES or size > plan.record_max_bytes:
             refuse_size(size, plan)
-        if PyBytes_GET_SIZE(extra) > plan.caller_aad_max_bytes:
-            text = f"aad exceeds {plan.caller_aad_max_bytes} bytes"
-            raise DecodeError(text, code=Code.SIZE_EXCEEDED)
         seq = load_be64(wire)
         nonce = PyBytes_FromStringAndSize(wire + 8, 12)  # a copy: the caller's may change
-        if load_be64(PyBytes_AS_STRING(nonce) + 4) != seq or load_be64(
-            PyBytes_AS_STRING(nonce)
-        ) != seq >> 32:
+        if not plan.is_draft1 and (
+            load_be64(PyBytes_AS_STRING(nonce) + 4) != seq
+            or load_be64(PyBytes_AS_STRING(nonce)) != seq >> 32
+        ):
             raise AuthenticationError(code=_SESSION_AEAD)
         with self.lock:
             if at >= self.expires:
@@ -412,18 +729,28 @@ cdef class SessionCore:
             if verdict != FRESH:
                 refuse_verdict(verdict)
             aead = self.opener(seq // plan.generation_records)
-            bound = self.bind(self.direction_in, seq, extra)
-        if size <= COPY_MAX_BYTES:
-            body = PyBytes_FromStringAndSize(wire + HEADER_BYTES, size - HEADER_BYTES)
-        else:
-            body = PyMemoryView_FromMemory(
-                <char *>wire + HEADER_BYTES, size - HEADER_BYTES, PyBUF_READ
-            )
+            if not plan.is_draft1:  # there it is a key
+                memcpy(bound_to, &self.block[BOUND], KEY_BYTES)
+        if self.warm_place == COLD:
+            keep_warm(self)
+        bound = bind(plan, bound_to, self.direction_in, seq, extra)
+        body = piece(wire + HEADER_BYTES, size - HEADER_BYTES)
         number[0] = seq
+        plaintext = b""
         try:
-            return _decrypt(aead, nonce, body, bound)
+            if out is NULL:
+                plaintext = plan.decrypt(aead, nonce, body, bound)
+            else:
+                room = PyMemoryView_FromMemory(
+                    out, size - RECORD_MIN_BYTES, PyBUF_WRITE
+                )
+                plan.decrypt_into(aead, nonce, body, bound, room)
         except InvalidTag:
+            self.count_failure()
             raise AuthenticationError(code=_SESSION_AEAD) from None
+        if self.is_closed:  # while this was under way
+            self.refuse()
+        return plaintext
 
     cdef int take(self, uint64_t seq, double at) except -1:
         """Move the window, the count, the idle clock and the keys, or nothing."""
@@ -442,33 +769,31 @@ cdef class SessionCore:
                 self.retain(generation)
         return 0
 
-    cdef int refuse(self) except -1:
-        """Say why ``now >= expires``; closing sets that to minus infinity."""
-        if self.is_closed:
-            refuse_closed()
-        raise SessionExpired("session expired")
-
-    cdef inline void touch(self, double at) noexcept:
-        """Restart the idle clock; never set it back."""
-        cdef double expires = at + self.plan.idle_s
-        if expires > self.expires:
-            self.expires = expires if expires < self.deadline else self.deadline
+    cdef int count_failure(self) except -1:
+        """Count a tag that did not verify; the last that is allowed ends it all."""
+        dropped = None
+        with self.lock:
+            self.opens_failed += 1
+            if self.opens_failed >= self.plan.max_failed_opens:
+                dropped = self.wipe()
+        del dropped
+        return 0
 
     cdef object opener(self, int64_t generation):
         """Return the engine for a generation; the caller holds the lock."""
         if generation == self.generation_in:
             if self.opener_in is None:
-                self.opener_in = self.engine(KEY_IN)
+                aead = self.engine(KEY_IN)
+                self.opener_in = aead
+                return aead
             return self.opener_in
         if generation == self.generation_before:
             if self.opener_before is None:
-                self.opener_before = self.engine(KEY_BEFORE)
+                aead = self.engine(KEY_BEFORE)
+                self.opener_before = aead
+                return aead
             return self.opener_before
-        try:
-            self.derive(self.direction_in, generation, SCRATCH)
-            return self.engine(SCRATCH)
-        finally:
-            sage_wipe(&self.block[SCRATCH], KEY_BYTES)
+        return self.passing_engine(self.direction_in, generation)
 
     cdef int retain(self, int64_t generation) except -1:
         """Keep the key of a generation that proved real, if it is among the newest.
@@ -481,61 +806,210 @@ cdef class SessionCore:
             self.opener_before = self.opener_in
             self.opener_in = None
             self.generation_in = NO_GENERATION
-            self.derive(self.direction_in, generation, KEY_IN)
+            self.derive_key(self.direction_in, generation, KEY_IN)
             self.generation_in = generation
         elif generation > self.generation_before:
             self.opener_before = None
             self.generation_before = NO_GENERATION
-            self.derive(self.direction_in, generation, KEY_BEFORE)
+            self.derive_key(self.direction_in, generation, KEY_BEFORE)
             self.generation_before = generation
         return 0
 
-    cdef int derive(self, uint8_t direction, uint64_t generation, int where) except -1:
+    # --- keys; the caller holds the lock ------------------------------------------
+
+    cdef int identify(self, Plan plan, transcript_hash, session_id) except -1:
+        """Set what the keys are bound to, and the session id."""
+        if plan.is_draft1:
+            if transcript_hash is not None:
+                raise UsageError("draft1 has no transcript_hash")
+            copy_exactly(self.session_id, SESSION_ID_BYTES, session_id, "session_id")
+            return 0
+        cdef uint8_t *bound = &self.block[BOUND]
+        copy_exactly(bound, KEY_BYTES, transcript_hash, "transcript_hash")
+        cdef bytes digest = PyBytes_FromStringAndSize(<char *>bound, KEY_BYTES)
+        if plan.is_stream:
+            copy_exactly(self.session_id, SESSION_ID_BYTES, session_id, "session_id")
+            digest += PyBytes_FromStringAndSize(
+                <char *>self.session_id, SESSION_ID_BYTES
+            )
+            digest = sha256(plan.session_label + digest + plan.aead)
+            memcpy(bound, PyBytes_AS_STRING(digest), KEY_BYTES)
+            return 0
+        if session_id is not None:
+            raise UsageError("session_id follows from the transcript_hash")
+        digest = sha256(plan.session_label + digest)
+        memcpy(self.session_id, PyBytes_AS_STRING(digest), SESSION_ID_BYTES)
+        return 0
+
+    cdef int derive_key(
+        self, uint8_t direction, uint64_t generation, int where
+    ) except -1:
         """Expand a direction's key for a generation into the block (SESSION-02)."""
         cdef char counter[8]
+        cdef bytes info = self.plan.labels[direction]
+        if not self.plan.is_draft1:
+            info += PyBytes_FromStringAndSize(<char *>&self.block[BOUND], KEY_BYTES)
+        elif not generation:  # only the receiver ever goes back to the first
+            memcpy(&self.block[where], &self.block[BOUND], KEY_BYTES)
+            return 0
         store_be64(counter, generation)
-        label = self.plan.label_s2c if direction else self.plan.label_c2s
-        info = (
-            label
-            + PyBytes_FromStringAndSize(<char *>&self.block[TRANSCRIPT_HASH], KEY_BYTES)
-            + PyBytes_FromStringAndSize(counter, 8)
-        )
-        seed = PyMemoryView_FromMemory(<char *>&self.block[SEED], KEY_BYTES, PyBUF_READ)
-        key = PyMemoryView_FromMemory(<char *>&self.block[where], KEY_BYTES, PyBUF_WRITE)
+        info += PyBytes_FromStringAndSize(counter, 8)
+        return self.expand(SEED, info, where, KEY_BYTES)
+
+    cdef int derive_draft1(self) except -1:
+        """Expand the draft's six keys over the block, and keep what is used of them.
+
+        The order of the six: shared encrypt and sign, c2s encrypt and sign, s2c
+        encrypt and sign.
+        """
+        cdef uint8_t out[KEY_BYTES]
+        cdef uint8_t into[KEY_BYTES]
+        cdef uint8_t *block = self.block
+        seed = self.view(SEED, KEY_BYTES)
         try:
-            hkdf_expand_into(seed, info, key)
+            prk = hkdf_extract(self.id.encode("ascii"), seed)
         finally:
             seed.release()
+        six = self.view(0, BLOCK_BYTES)
+        try:
+            hkdf_expand_into(prk, self.plan.block_labels[0], six[:64])
+            hkdf_expand_into(prk, self.plan.block_labels[1], six[64:])
+        finally:
+            six.release()
+        memcpy(out, block + _DRAFT1_KEYS[self.direction_out], KEY_BYTES)
+        memcpy(into, block + _DRAFT1_KEYS[self.direction_in], KEY_BYTES)
+        sage_wipe(block, BLOCK_BYTES)
+        memcpy(block + SEED, PyBytes_AS_STRING(prk), KEY_BYTES)
+        sage_wipe(PyBytes_AS_STRING(prk), KEY_BYTES)  # nobody else has seen it
+        memcpy(block + BOUND, into, KEY_BYTES)
+        memcpy(block + KEY_OUT, out, KEY_BYTES)
+        memcpy(block + KEY_IN, into, KEY_BYTES)
+        sage_wipe(out, KEY_BYTES)
+        sage_wipe(into, KEY_BYTES)
+        return 0
+
+    cdef int expand(self, int secret, bytes info, int where, int size) except -1:
+        prk = self.view(secret, KEY_BYTES)
+        key = self.view(where, size)
+        try:
+            hkdf_expand_into(prk, info, key)
+        finally:
+            prk.release()
             key.release()
         return 0
 
+    cdef object view(self, int where, Py_ssize_t size):
+        """Lend a part of the block; the caller releases it before it returns."""
+        return PyMemoryView_FromMemory(<char *>&self.block[where], size, PyBUF_WRITE)
+
     cdef object engine(self, int where):
         # The engine's object would keep the view alive; released, it is empty.
-        key = PyMemoryView_FromMemory(<char *>&self.block[where], KEY_BYTES, PyBUF_READ)
+        key = self.view(where, KEY_BYTES)
         try:
-            return ChaCha20Poly1305(key)
+            return AESGCM(key) if self.plan.is_aes else ChaCha20Poly1305(key)
         finally:
             key.release()
 
-    cdef bytes bind(self, uint8_t direction, uint64_t seq, bytes aad):
-        """Write label | th | direction | be64(seq) | be32(length) | caller's AAD."""
-        cdef bytes label = self.plan.aad_label
-        cdef Py_ssize_t label_bytes = PyBytes_GET_SIZE(label)
-        cdef Py_ssize_t aad_bytes = PyBytes_GET_SIZE(aad)
-        cdef bytes bound = PyBytes_FromStringAndSize(NULL, label_bytes + 45 + aad_bytes)
-        cdef char *at = PyBytes_AS_STRING(bound)
-        memcpy(at, PyBytes_AS_STRING(label), label_bytes)
-        at += label_bytes
-        memcpy(at, &self.block[TRANSCRIPT_HASH], KEY_BYTES)
-        # The length's be64 first: its upper, empty half lies under the sequence.
-        store_be64(at + 37, <uint64_t>aad_bytes)
-        store_be64(at + 33, seq)
-        at[32] = <char>direction
-        memcpy(at + 45, PyBytes_AS_STRING(aad), aad_bytes)
-        return bound
+    cdef object passing_engine(self, uint8_t direction, int64_t generation):
+        """Make the engine of a key that is not kept."""
+        try:
+            self.derive_key(direction, generation, SCRATCH)
+            return self.engine(SCRATCH)
+        finally:
+            sage_wipe(&self.block[SCRATCH], KEY_BYTES)
+
+    cdef object wipe(self):
+        """Close; return what to drop once the lock is free."""
+        self.is_closed = True
+        self.expires = -INFINITY
+        sage_wipe(self.block, BLOCK_BYTES)
+        return self.drop_engines()
+
+    cdef object drop_engines(self):
+        dropped = (self.sealer, self.opener_in, self.opener_before)
+        self.sealer = self.opener_in = self.opener_before = None
+        return dropped
+
+    cdef int cool(self) except -1:
+        """Drop the engines; the next record makes the one that it needs."""
+        with self.lock:
+            dropped = self.drop_engines()
+        del dropped
+        return 0
+
+    cdef inline void touch(self, double at) noexcept:
+        """Restart the idle clock; never set it back."""
+        cdef double expires = at + self.plan.idle_s
+        if expires > self.expires:
+            self.expires = expires if expires < self.deadline else self.deadline
+
+    cdef int refuse(self) except -1:
+        """Say why ``now >= expires``; closing sets that to minus infinity."""
+        if not self.is_closed:
+            raise SessionExpired("session expired")
+        limit = self.plan.max_failed_opens
+        if self.opens_failed >= limit:
+            raise LimitReached(f"a session ends at {limit} failed opens")
+        raise SessionClosed("session closed")
+
+
+cdef bytes bind(
+    Plan plan, const uint8_t *bound, uint8_t direction, uint64_t seq, bytes aad
+):
+    """Write label | th | direction | be64(seq) | be32(length) | caller's AAD.
+
+    Of draft1: be64(seq) | caller's AAD.
+    """
+    cdef Py_ssize_t label_bytes = PyBytes_GET_SIZE(plan.aad_label)
+    cdef Py_ssize_t aad_bytes = PyBytes_GET_SIZE(aad)
+    cdef Py_ssize_t fixed_bytes = 8 if plan.is_draft1 else label_bytes + 45
+    cdef bytes whole = PyBytes_FromStringAndSize(NULL, fixed_bytes + aad_bytes)
+    cdef char *at = PyBytes_AS_STRING(whole)
+    memcpy(at + fixed_bytes, PyBytes_AS_STRING(aad), aad_bytes)
+    if plan.is_draft1:
+        store_be64(at, seq)
+        return whole
+    memcpy(at, PyBytes_AS_STRING(plan.aad_label), label_bytes)
+    at += label_bytes
+    memcpy(at, bound, KEY_BYTES)
+    # The length's be64 first: its upper, empty half lies under the sequence.
+    store_be64(at + 37, <uint64_t>aad_bytes)
+    store_be64(at + 33, seq)
+    at[32] = <char>direction
+    return whole
+
+
+# The sessions that keep their engines, in a ring: whoever joins displaces the one
+# that joined WARM_SESSIONS before it. The ring owns none of them; each leaves it when
+# it goes. Nothing in it is touched but under the GIL, with no Python code in between.
+cdef PyObject *_warm_ring[WARM_SESSIONS]
+cdef int _warm_next = 0
+
+
+cdef int keep_warm(SessionCore session) except -1:
+    """Let a session keep its engines for now; the caller does not hold its lock."""
+    global _warm_next
+    cdef PyObject *displaced = _warm_ring[_warm_next]
+    _warm_ring[_warm_next] = <PyObject *>session
+    session.warm_place = <uint8_t>_warm_next
+    _warm_next = (_warm_next + 1) % WARM_SESSIONS
+    # One whose count is zero is on its way out and takes its engines along.
+    if displaced is not NULL:
+        (<SessionCore>displaced).warm_place = COLD
+        if displaced.ob_refcnt > 0:
+            other = <SessionCore>displaced
+            other.cool()
+    return 0
 
 
 cdef Py_ssize_t _session_bytes = SessionCore.__basicsize__
+
+
+def untrack(container):
+    """Take a table out of the garbage collector's sight; compiled kernels only."""
+    if not isinstance(container, dict):
+        raise UsageError(f"container must be a dict, not {type(container).__name__}")
+    PyObject_GC_UnTrack(container)
 
 
 # --- profiles and arguments ---------------------------------------------------------
@@ -545,12 +1019,23 @@ cdef class Plan:
 
     cdef object profile
     cdef object name
+    cdef object layout
     cdef bytes session_label
-    cdef bytes label_c2s
-    cdef bytes label_s2c
+    cdef bytes root_label
+    cdef tuple block_labels
+    cdef tuple labels
     cdef bytes aad_label
+    cdef bytes aead
+    cdef object encrypt
+    cdef object encrypt_into
+    cdef object decrypt
+    cdef object decrypt_into
+    cdef bint is_aes
+    cdef bint is_stream
+    cdef bint is_draft1
     cdef uint64_t generation_records
     cdef uint64_t max_records
+    cdef uint64_t max_failed_opens
     cdef double max_age_s
     cdef double idle_s
     cdef Py_ssize_t record_max_bytes
@@ -560,16 +1045,30 @@ cdef class Plan:
     def __cinit__(self, profile):
         self.profile = profile
         self.name = profile.name
+        self.layout = profile.layout
         self.session_label = profile.session_label
-        self.label_c2s, self.label_s2c = profile.key_labels
+        self.root_label = profile.root_label
+        self.block_labels = profile.block_labels
         self.aad_label = profile.aad_label
         self.generation_records = profile.generation_records
         self.max_records = profile.max_records
         self.max_age_s = profile.max_age_s
         self.idle_s = profile.idle_s
         self.record_max_bytes = profile.record_max_bytes
-        self.plaintext_max_bytes = self.record_max_bytes - RECORD_MIN_BYTES
         self.caller_aad_max_bytes = profile.caller_aad_max_bytes
+        self.max_failed_opens = profile.max_failed_opens
+        self.aead = profile.aead.encode("ascii")
+        self.labels = (*profile.key_labels, profile.shared_key_label)
+        self.is_aes = profile.aead == "aes-256-gcm"
+        self.is_stream = profile.layout == "stream"
+        self.is_draft1 = profile.layout == "draft1"
+        self.plaintext_max_bytes = self.record_max_bytes - RECORD_MIN_BYTES
+        # The engine's methods, found once: a look-up a record is dearer than the lock.
+        engine = AESGCM if self.is_aes else ChaCha20Poly1305
+        self.encrypt = engine.encrypt
+        self.encrypt_into = engine.encrypt_into
+        self.decrypt = engine.decrypt
+        self.decrypt_into = engine.decrypt_into
 
 
 cdef dict _plans = {}
@@ -611,27 +1110,12 @@ cdef double seconds(now) except? -1:
     return value
 
 
-cdef object flat(data, name):
-    """Return any buffer as one row of bytes, without copying where that is possible."""
-    try:
-        view = memoryview(data)
-    except (TypeError, ValueError, BufferError):
-        text = f"{name} must be bytes-like, not {type(data).__name__}"
-        raise UsageError(text) from None
-    if not view.c_contiguous:
-        raise UsageError(f"{name} must be contiguous")
-    return view if view.format == "B" and view.ndim == 1 else view.tobytes()
+cdef int refuse_plaintext(Plan plan) except -1:
+    raise UsageError(f"plaintext exceeds {plan.plaintext_max_bytes} bytes")
 
 
-cdef bytes key_material(data, name):
-    plain = flat(data, name)
-    if len(plain) != KEY_BYTES:
-        raise UsageError(f"{name} must be 32 bytes, not {len(plain)}")
-    return bytes(plain)
-
-
-cdef int refuse_closed() except -1:
-    raise SessionClosed("session closed")
+cdef int refuse_aad(Plan plan) except -1:
+    raise UsageError(f"aad exceeds {plan.caller_aad_max_bytes} bytes")
 
 
 cdef int refuse_seq() except -1:
@@ -644,6 +1128,34 @@ cdef int refuse_size(Py_ssize_t size, Plan plan) except -1:
     text = f"a record is {RECORD_MIN_BYTES}..{limit} bytes, not {size}"
     code = Code.SIZE_EXCEEDED if size > limit else Code.SESSION_MALFORMED
     raise DecodeError(text, code=code)
+
+
+cdef int copy_exactly(uint8_t *where, Py_ssize_t size, data, name) except -1:
+    plain = flat(data, name)
+    if len(plain) != size:
+        raise UsageError(f"{name} must be {size} bytes, not {len(plain)}")
+    memcpy(where, start_of(plain), size)
+    return 0
+
+
+cdef inline char *start_of(data) noexcept:
+    """Return where the bytes of an exact ``bytes`` or a flat memoryview begin."""
+    if PyBytes_CheckExact(data):
+        return PyBytes_AS_STRING(data)
+    return <char *>PyMemoryView_GET_BUFFER(data).buf
+
+
+cdef inline object piece(const char *where, Py_ssize_t size):
+    """Return bytes for the engine to read; the memory outlives the call."""
+    if size <= COPY_MAX_BYTES:
+        return PyBytes_FromStringAndSize(where, size)
+    return PyMemoryView_FromMemory(<char *>where, size, PyBUF_READ)
+
+
+cdef inline bint apart(
+    const char *one, Py_ssize_t one_bytes, const char *other, Py_ssize_t other_bytes
+) noexcept:
+    return one + one_bytes <= other or other + other_bytes <= one
 
 
 cdef inline void store_be64(char *where, uint64_t value) noexcept nogil:

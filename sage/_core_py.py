@@ -7,38 +7,58 @@ result and every text; `_accel` chooses between the two.
 Layout. All secret material of a session is one block of 192 bytes, wiped by
 ``close()``::
 
-    0 seed | 32 transcript hash | 64 key out | 96 key in | 128 before | 160 scratch
+    0 seed | 32 bound | 64 key out | 96 key in | 128 before | 160 scratch
 
-"Key in" and "before" belong to the two newest generations from which a record was
-accepted. The key of any other generation lives in the scratch slice for as long as
-the engine needs to take it over.
+"Bound" is the transcript hash; of draft1, whose keys are bound to the session id, it
+is the first key in, and "seed" the pseudorandom key. "Key in" and "before" belong to
+the two newest generations from which a record was accepted. The key of any other
+generation lives in the scratch slice for as long as the engine needs to take it over.
+
+Warmth. The engine's contexts are a cache: 2 KB each, made when they are needed. The
+last `WARM_SESSIONS` sessions that needed one keep theirs, so that a million idle
+sessions hold keys in their blocks and nowhere else.
 
 Order. Whatever a record claims moves nothing until its tag verifies; then the
 window, the counters and the idle clock move in one step. A sequence number is
 reserved before the AEAD runs and never given back.
 
 Threads. One lock a session guards all of its state. The AEAD runs outside of it: it
-works on values that belong to one call. The lock is not re-entrant, so a signal
+works on values that belong to one call, and what it gives is refused if the session
+was closed meanwhile. The lock is not re-entrant, so a signal
 handler or finaliser must not use a session that may be at work below it.
 """
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from math import inf, isfinite
+from os import urandom
 from struct import Struct
 from threading import Lock
 from time import monotonic
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Self
+from weakref import ref
 
-from ._crypto import ChaCha20Poly1305, InvalidTag, hkdf_expand_into, sha256
+from ._arguments import flat, listed, matrix, matrix_like, matrix_out, note, writable
+from ._crypto import (
+    AESGCM,
+    ChaCha20Poly1305,
+    InvalidTag,
+    hkdf_expand_into,
+    hkdf_extract,
+    sha256,
+)
 from .errors import (
     AuthenticationError,
+    BatchError,
     Code,
     DecodeError,
     LimitReached,
+    PeerError,
     ProtocolError,
     ReplayError,
+    SageError,
     SessionClosed,
     SessionExpired,
     StaleError,
@@ -49,24 +69,30 @@ from .limits import (
     RECORD_MIN_BYTES,
     REPLAY_WINDOW_BITS,
     SESSION_ID_BYTES,
+    WARM_SESSIONS,
 )
 from .types import Buffer, Role
 
-__all__ = ["ReplayWindow", "SessionCore"]
+__all__ = ["ReplayWindow", "SessionCore", "untrack"]
 
 _SEQ_MAX: Final = 2**64 - 1
 _WINDOW_MASK: Final = REPLAY_WINDOW_BITS - 1
 
 _SEED: Final = slice(0, 32)
-_TRANSCRIPT_HASH: Final = slice(32, 64)
+_BOUND: Final = slice(32, 64)
 _KEY_OUT: Final = slice(64, 96)
 _KEY_IN: Final = slice(96, 128)
 _KEY_BEFORE: Final = slice(128, 160)
 _SCRATCH: Final = slice(160, 192)
 _NO_GENERATION: Final = -1
 
-_pack_header: Final = Struct(">QIQ").pack  # be64(seq), then nonce: 0000, be64(seq)
-_unpack_header: Final = Struct(">QIQ").unpack_from
+# Directions: who sends. Draft1's shared keys serve both ends.
+_C2S: Final = 0
+_S2C: Final = 1
+_SHARED: Final = 2
+
+_ZERO32: Final = bytes(4)
+_unpack_header: Final = Struct(">QIQ").unpack_from  # seq, then nonce: 0000, seq
 
 # Below this, copying a record's ciphertext is cheaper than two memoryviews.
 _COPY_MAX_BYTES: Final = 2048
@@ -146,10 +172,16 @@ class SessionCore:
     """
 
     __slots__ = (
+        "__weakref__",
         "_block",
+        "_bound_in",
+        "_bound_out",
         "_closed",
         "_deadline",
+        "_direction_in",
+        "_direction_out",
         "_expires",
+        "_failed_opens",
         "_generation_before",
         "_generation_in",
         "_generation_out",
@@ -157,12 +189,10 @@ class SessionCore:
         "_lock",
         "_openers",
         "_plan",
-        "_prefix_in",
-        "_prefix_out",
         "_received",
-        "_role",
-        "_sealer",
+        "_sealers",
         "_sent",
+        "_warm",
         "_window",
     )
 
@@ -170,18 +200,24 @@ class SessionCore:
         self,
         profile: Any,
         seed: Buffer,
-        transcript_hash: Buffer,
-        role: Role,
+        transcript_hash: Buffer | None,
+        role: Role | None,
         *,
+        session_id: Buffer | None = None,
+        deadline: float | None = None,
         now: float | None = None,
     ) -> None:
         """Derive the first keys of both directions.
 
         Args:
             profile: a `sage.session.Profile`.
-            seed: 32 bytes, copied; wipe yours.
-            transcript_hash: 32 bytes, both ends' handshake transcript.
-            role: which end this is; the initiator sends in direction c2s.
+            seed: 32 bytes, copied; wipe yours. Of a stream, its session's.
+            transcript_hash: 32 bytes, both ends' handshake transcript; of a stream,
+                its session's; ``None`` for draft1.
+            role: which end this is; the initiator sends in direction c2s. ``None``,
+                where the profile allows it, for keys that both ends share.
+            session_id: 16 bytes where the profile does not derive them.
+            deadline: when the session ends whatever its age, monotonic seconds.
             now: when the keys came into being, monotonic seconds; both ages count
                 from here.
 
@@ -189,28 +225,35 @@ class SessionCore:
             UsageError: an argument of the wrong type or size.
         """
         plan = _plan(profile)
-        seed = _key_material(seed, "seed")
-        transcript_hash = _key_material(transcript_hash, "transcript_hash")
-        if not isinstance(role, Role):
-            raise UsageError(f"role must be a sage.Role, not {type(role).__name__}")
-        created = _seconds(now)
         self._block = bytearray(KEY_BLOCK_BYTES)
-        self._block[_SEED], self._block[_TRANSCRIPT_HASH] = seed, transcript_hash
-        self._closed = False
-        self._lock = Lock()
-        self._plan, self._role = plan, role
-        self._prefix_out = plan.aad_label + transcript_hash + _direction(role)
-        self._prefix_in = plan.aad_label + transcript_hash + _direction(role.other)
-        self._id = _session_id(plan.session_label, transcript_hash)
+        self._block[_SEED] = _exactly(seed, 32, "seed")
+        bound, raw_id = _identity(plan, transcript_hash, session_id)
+        self._direction_out, self._direction_in = _directions(plan, role)
+        created = _seconds(now)
         self._deadline = created + plan.max_age_s
+        if deadline is not None:
+            self._deadline = min(self._deadline, _seconds(deadline))
         self._expires = min(created + plan.idle_s, self._deadline)
-        self._sent = self._received = 0
+        self._id = urlsafe_b64encode(raw_id)[:-2].decode("ascii")
+        self._closed = self._warm = False
+        self._lock = Lock()
+        self._plan = plan
+        self._sent = self._received = self._failed_opens = 0
         self._window = ReplayWindow()
-        self._sealer: ChaCha20Poly1305 | None = None
-        self._openers: dict[int, ChaCha20Poly1305] = {}  # of "in" and "before"
+        self._sealers: dict[int, _Engine] = {}  # of "out"
+        self._openers: dict[int, _Engine] = {}  # of "in" and "before"
+        self._generation_out = self._generation_in = 0
         self._generation_before = _NO_GENERATION
-        self._generation_out = self._derive(role, 0, _KEY_OUT)
-        self._generation_in = self._derive(role.other, 0, _KEY_IN)
+        self._bound_out = plan.aad_label + bound + bytes([self._direction_out])
+        self._bound_in = plan.aad_label + bound + bytes([self._direction_in])
+        if plan.is_draft1:
+            self._derive_draft1()
+            return
+        self._block[_BOUND] = bound
+        if plan.is_stream:
+            self._expand(_SEED, plan.root_label + bound, _SEED)
+        self._derive(self._direction_out, 0, _KEY_OUT)
+        self._derive(self._direction_in, 0, _KEY_IN)
 
     @property
     def id(self) -> str:
@@ -218,9 +261,9 @@ class SessionCore:
         return self._id
 
     @property
-    def role(self) -> Role:
-        """Which end this is."""
-        return self._role
+    def role(self) -> Role | None:
+        """Which end this is; ``None`` where both ends share their keys."""
+        return _ROLES[self._direction_out]
 
     @property
     def profile(self) -> Any:
@@ -238,8 +281,13 @@ class SessionCore:
         return self._received
 
     @property
+    def failed_opens(self) -> int:
+        """How many records failed to verify: the one count that strangers move."""
+        return self._failed_opens
+
+    @property
     def closed(self) -> bool:
-        """Whether ``close()`` was called."""
+        """Whether the keys are gone: by ``close()`` or by too many failures."""
         return self._closed
 
     @property
@@ -247,55 +295,161 @@ class SessionCore:
         """How many records this end may still seal."""
         return self._plan.max_records - self._sent
 
+    @property
+    def expires_at(self) -> float:
+        """When the session expires as things stand, monotonic seconds.
+
+        The earlier of both ages' ends; minus infinity once closed. Records move it
+        on. Read without a lock.
+        """
+        return self._expires
+
     def seal(
         self, plaintext: Buffer, aad: Buffer = b"", *, now: float | None = None
     ) -> bytes:
         """Encrypt one record under the next sequence number.
 
         Args:
-            plaintext: at most 8,388,572 bytes (V10).
+            plaintext: at most 8,388,572 bytes (V10, draft1) or 1 MiB (stream).
             aad: what the record is bound to but does not carry, at most 4,033 bytes
-                (V10).
+                (V10), 4,088 (draft1) or 255 (stream).
             now: monotonic seconds.
 
         Raises:
             LimitReached: the profile's last record was sealed; start a new session.
-            SessionClosed: ``close()`` was called.
+            SessionClosed: ``close()`` was called, maybe while this was under way.
             SessionExpired: the age or idle limit was reached.
             UsageError: an argument of the wrong type or size; no number is used.
         """
         if self._closed:
-            _refuse_closed()
+            self._refuse()
+        plan = self._plan
         if type(plaintext) is not bytes:
-            plaintext = _flat(plaintext, "plaintext")
-        if type(aad) is not bytes:
-            aad = _flat(aad, "aad")
-        plan, aad_bytes = self._plan, len(aad)
+            plaintext = flat(plaintext, "plaintext")
         if len(plaintext) > plan.plaintext_max_bytes:
-            raise UsageError(f"plaintext exceeds {plan.plaintext_max_bytes} bytes")
-        if aad_bytes > plan.caller_aad_max_bytes:
-            raise UsageError(f"aad exceeds {plan.caller_aad_max_bytes} bytes")
+            _refuse_plaintext(plan)
+        if type(aad) is not bytes:
+            aad = bytes(flat(aad, "aad"))
+        if len(aad) > plan.caller_aad_max_bytes:
+            _refuse_aad(plan)
         now = monotonic() if now is None else _seconds(now)
         lock = self._lock
-        lock.acquire()  # half the price of a with statement
+        lock.acquire()  # `_reserve` for one, in line: the call would be dearer
         try:
-            if now >= self._expires:
-                self._refuse()
             seq = self._sent
-            if seq >= plan.max_records:
-                raise LimitReached(f"a session carries {plan.max_records} records")
+            if now >= self._expires or seq >= plan.max_records:
+                self._refuse_to_seal(now)
             self._sent = seq + 1
-            aead = self._sealer
-            if aead is None or seq // plan.generation_records != self._generation_out:
-                aead = self._next_sealer(seq // plan.generation_records)
             expires = now + plan.idle_s
             if expires > self._expires:
                 self._expires = expires if expires < self._deadline else self._deadline
         finally:
             lock.release()
-        header = _pack_header(seq, 0, seq)
-        full_aad = plan.pack_aad(self._prefix_out, seq, aad_bytes) + aad
-        return header + aead.encrypt(header[8:], plaintext, full_aad)
+        return self._encrypt(seq, plaintext, aad)
+
+    def seal_into(
+        self,
+        plaintext: Buffer,
+        out: Buffer,
+        aad: Buffer = b"",
+        *,
+        now: float | None = None,
+    ) -> int:
+        """Encrypt one record into a buffer of the caller's, which may be the same.
+
+        Args:
+            plaintext: as for `seal`; it may overlap ``out``.
+            out: a writable, contiguous buffer with 36 bytes more than the plaintext.
+            aad: as for `seal`.
+            now: monotonic seconds.
+
+        Returns:
+            How many bytes of ``out`` the record takes.
+
+        Raises:
+            The same errors as `seal`, and UsageError for an unfit ``out``.
+        """
+        if self._closed:
+            self._refuse()
+        plaintext = self._plaintext(plaintext, "plaintext")
+        aad = self._aad_out(aad)
+        record_bytes = len(plaintext) + RECORD_MIN_BYTES
+        with writable(out, record_bytes) as view:
+            seq = self._reserve(_seconds(now), 1)
+            view[:record_bytes] = self._encrypt(seq, plaintext, aad)
+        return record_bytes
+
+    def seal_many(
+        self,
+        plaintexts: Iterable[Buffer],
+        aad: Buffer = b"",
+        *,
+        now: float | None = None,
+    ) -> list[bytes]:
+        """Encrypt records under consecutive sequence numbers.
+
+        Args:
+            plaintexts: each as for `seal`; all are looked at before a number is used.
+            aad: bound to each of the records.
+            now: monotonic seconds.
+
+        Raises:
+            The same errors as `seal`; LimitReached if not all of them fit, and then
+            none is sealed.
+        """
+        if self._closed:
+            self._refuse()
+        rows = [
+            row
+            if type(row) is bytes and len(row) <= self._plan.plaintext_max_bytes
+            # The size limit, or another type's way to one row of bytes.
+            else self._plaintext(row, f"plaintexts[{index}]")
+            for index, row in enumerate(listed(plaintexts, "plaintexts"))
+        ]
+        aad = self._aad_out(aad)
+        first = self._reserve(_seconds(now), len(rows))
+        encrypt = self._encrypt
+        return [encrypt(seq, row, aad) for seq, row in enumerate(rows, first)]
+
+    def seal_batch(
+        self,
+        rows: Any,
+        out: Any = None,
+        aad: Buffer = b"",
+        *,
+        now: float | None = None,
+    ) -> Any:
+        """Encrypt equal-sized plaintexts, the rows of one array, into another.
+
+        Args:
+            rows: a contiguous 2-D array of bytes (``uint8``), one plaintext a row.
+            out: a writable one of as many rows, each 36 bytes longer, that does not
+                overlap ``rows``; ``None`` to make it.
+            aad: bound to each of the records.
+            now: monotonic seconds.
+
+        Returns:
+            ``out``; where there was none, a ``numpy`` array if ``rows`` is one, else
+            a 2-D ``memoryview``.
+
+        Raises:
+            The same errors as `seal_many`, and UsageError for unfit arrays.
+        """
+        if self._closed:
+            self._refuse()
+        source, count, size = matrix(rows, "rows")
+        with source:
+            if size > self._plan.plaintext_max_bytes:
+                _refuse_plaintext(self._plan)
+            aad, width = self._aad_out(aad), size + RECORD_MIN_BYTES
+            out = matrix_like(rows, count, width) if out is None else out
+            with matrix_out(out, count, width) as target:
+                first = self._reserve(_seconds(now), count)
+                for row in range(count):
+                    target[row * width : (row + 1) * width] = self._encrypt(
+                        first + row, source[row * size : (row + 1) * size], aad
+                    )
+        return out
 
     def open(
         self, record: Buffer, aad: Buffer = b"", *, now: float | None = None
@@ -303,7 +457,7 @@ class SessionCore:
         """Authenticate one record, accept it and return its plaintext.
 
         Args:
-            record: 36 .. 8,388,608 bytes (V10).
+            record: 36 .. 8,388,608 bytes (V10, draft1) or .. 1 MiB + 36 (stream).
             aad: the bytes that the sender bound the record to.
             now: monotonic seconds.
 
@@ -316,16 +470,143 @@ class SessionCore:
                 (``session.window``).
             ReplayError: seen before (``session.replay``).
             StaleError: 1,024 or more below the highest (``session.window``).
+            LimitReached: the session ended because too many records were forged.
             SessionClosed: ``close()`` was called.
             SessionExpired: the age or idle limit was reached.
             UsageError: an argument of the wrong type.
         """
         if self._closed:
-            _refuse_closed()
+            self._refuse()
         now = monotonic() if now is None else _seconds(now)
         seq, plaintext = self._authenticate(record, aad, now)
         self._accept(seq, now)
         return plaintext
+
+    def open_into(
+        self,
+        record: Buffer,
+        out: Buffer,
+        aad: Buffer = b"",
+        *,
+        now: float | None = None,
+    ) -> int:
+        """Authenticate one record, accept it and write its plaintext into a buffer.
+
+        Args:
+            record: as for `open`; it may overlap ``out``.
+            out: a writable, contiguous buffer with room for the plaintext, which is
+                36 bytes shorter than the record. Whatever is not accepted leaves
+                nothing of itself there; the room may be zero then.
+            aad: as for `open`.
+            now: monotonic seconds.
+
+        Returns:
+            How many bytes of ``out`` the plaintext takes.
+
+        Raises:
+            The same errors as `open`, and UsageError for an unfit ``out``.
+        """
+        if self._closed:
+            self._refuse()
+        now = _seconds(now)
+        record = flat(record, "record")
+        size = len(record) - RECORD_MIN_BYTES
+        with writable(out, max(size, 0)) as view:
+            try:
+                seq, plaintext = self._authenticate(record, aad, now)
+                self._accept(seq, now)
+            except PeerError:
+                view[: max(size, 0)] = bytes(max(size, 0))
+                raise
+            view[:size] = plaintext
+        return size
+
+    def open_many(
+        self, records: Iterable[Buffer], aad: Buffer = b"", *, now: float | None = None
+    ) -> list[bytes]:
+        """Authenticate records, accept each and return their plaintexts.
+
+        Args:
+            records: each as for `open`, in any order.
+            aad: the bytes that each of the records is bound to.
+            now: monotonic seconds.
+
+        Raises:
+            BatchError: some records did not open; the error says which and why, and
+                carries the plaintexts of the others, which were accepted.
+            The errors of `open` that concern the session or the arguments; then
+            nothing was accepted.
+        """
+        if self._closed:
+            self._refuse()
+        rows = [
+            row if type(row) is bytes else bytes(flat(row, f"records[{index}]"))
+            for index, row in enumerate(listed(records, "records"))
+        ]
+        aad, now = self._aad_in(aad), _seconds(now)
+        opened: list[bytes | None] = [None] * len(rows)
+        errors: dict[int, SageError] = {}
+        for index, row in enumerate(rows):
+            try:
+                seq, plaintext = self._authenticate(row, aad, now)
+                self._accept(seq, now)
+                opened[index] = plaintext
+            except SageError as exc:
+                note(errors, index, exc)
+        if errors:
+            raise BatchError(errors, opened)
+        return opened  # type: ignore[return-value]
+
+    def open_batch(
+        self,
+        wire: Any,
+        out: Any = None,
+        aad: Buffer = b"",
+        *,
+        now: float | None = None,
+    ) -> Any:
+        """Open equal-sized records, the rows of one array, into another.
+
+        Args:
+            wire: a contiguous 2-D array of bytes (``uint8``), one record a row.
+            out: a writable one of as many rows, each 36 bytes shorter, that does not
+                overlap ``wire``; ``None`` to make it.
+            aad: the bytes that each of the records is bound to.
+            now: monotonic seconds.
+
+        Returns:
+            ``out``; where there was none, a ``numpy`` array if ``wire`` is one, else
+            a 2-D ``memoryview``.
+
+        Raises:
+            BatchError: some records did not open; the error says which and why, and
+                carries the array, in which their rows are zero. The others were
+                accepted.
+            The errors of `open` that concern the session or the arguments; then
+            nothing was accepted.
+        """
+        if self._closed:
+            self._refuse()
+        source, count, width = matrix(wire, "wire")
+        errors: dict[int, SageError] = {}
+        with source:
+            if not RECORD_MIN_BYTES <= width <= self._plan.record_max_bytes:
+                _refuse_size(width, self._plan)
+            aad, now, size = self._aad_in(aad), _seconds(now), width - RECORD_MIN_BYTES
+            out = matrix_like(wire, count, size) if out is None else out
+            with matrix_out(out, count, size) as target:
+                for row in range(count):
+                    record = source[row * width : (row + 1) * width]
+                    try:
+                        seq, plaintext = self._authenticate(record, aad, now)
+                        self._accept(seq, now)
+                    except SageError as exc:
+                        plaintext = bytes(size)
+                        note(errors, row, exc)
+                    target[row * size : (row + 1) * size] = plaintext
+        if errors:
+            raise BatchError(errors, out)
+        return out
 
     def authenticate(
         self, record: Buffer, aad: Buffer = b"", *, now: float | None = None
@@ -342,7 +623,7 @@ class SessionCore:
             The same errors as `open`, for the same reasons.
         """
         if self._closed:
-            _refuse_closed()
+            self._refuse()
         return self._authenticate(record, aad, _seconds(now))
 
     def accept(self, seq: int, *, now: float | None = None) -> None:
@@ -361,26 +642,61 @@ class SessionCore:
             UsageError: ``seq`` is not an ``int`` in 0 .. 2^64 - 1.
         """
         if self._closed:
-            _refuse_closed()
+            self._refuse()
         if _sequence(seq) >= self._plan.max_records:
             _refuse_seq()
         self._accept(seq, _seconds(now))
 
+    def derive(
+        self, profile: Any, session_id: Buffer, *, now: float | None = None
+    ) -> Self:
+        """Derive a stream from this session, without its seed leaving it.
+
+        Args:
+            profile: one with layout ``"stream"``.
+            session_id: 16 bytes, never used in this session before.
+            now: monotonic seconds.
+
+        Raises:
+            SessionClosed: ``close()`` was called.
+            SessionExpired: the age or idle limit was reached.
+            UsageError: an argument of the wrong type or size, or a session whose
+                layout is not ``"transcript"``.
+        """
+        if self._closed:
+            self._refuse()
+        now = _seconds(now)
+        if self._plan.layout != "transcript" or not _plan(profile).is_stream:
+            raise UsageError("only a transcript's session derives, and only a stream")
+        with self._lock:
+            if now >= self._expires:
+                self._refuse()
+            return type(self)(
+                profile,
+                self._block[_SEED],
+                self._block[_BOUND],
+                self.role,
+                session_id=session_id,
+                deadline=self._deadline,
+                now=now,
+            )
+
     def close(self) -> None:
         """Wipe the key block and refuse all further work; calling again does nothing.
 
-        Best effort: the engine's own copies of the keys go with its objects, which
-        are dropped here, and Python may have copied what it was given.
+        What other threads have under way is refused when it is done. Best effort:
+        the engine's own copies of the keys go with its objects, which are dropped
+        here, and Python may have copied what it was given.
         """
         with self._lock:
-            self._closed, self._expires = True, -inf
-            self._block[:] = bytes(KEY_BLOCK_BYTES)
-            self._sealer, self._openers = None, {}
+            self._wipe()
 
     def __repr__(self) -> str:
         """Name the session without its keys."""
+        role = self.role
         return (
-            f"<{type(self).__name__} {self._plan.name} {self._role.value} {self._id}, "
+            f"<{type(self).__name__} {self._plan.name} "
+            f"{'shared' if role is None else role.value} {self._id}, "
             f"{self._sent} sent, {self._received} received"
             f"{', closed' if self._closed else ''}>"
         )
@@ -389,30 +705,96 @@ class SessionCore:
         """Refuse pickling and copying: two copies would reuse nonces."""
         raise TypeError("a session cannot be pickled or copied")
 
-    def _next_sealer(self, generation: int) -> ChaCha20Poly1305:
-        """Make the engine for what is sent next; the caller holds the lock."""
-        if generation != self._generation_out:
-            self._sealer, self._generation_out = None, _NO_GENERATION
-            self._generation_out = self._derive(self._role, generation, _KEY_OUT)
-        self._sealer = self._engine(_KEY_OUT)
-        return self._sealer
+    # --- sealing ----------------------------------------------------------------
+
+    def _plaintext(self, data: Buffer, name: str) -> bytes | memoryview:
+        if type(data) is not bytes:
+            data = flat(data, name)
+        if len(data) > self._plan.plaintext_max_bytes:
+            _refuse_plaintext(self._plan)
+        return data
+
+    def _aad_out(self, aad: Buffer) -> bytes:
+        plain = bytes(flat(aad, "aad"))
+        if len(plain) > self._plan.caller_aad_max_bytes:
+            _refuse_aad(self._plan)
+        return plain
+
+    def _reserve(self, now: float, count: int) -> int:
+        """Take sequence numbers for good, restart the idle clock; return the first."""
+        with self._lock:
+            seq = self._sent
+            if now >= self._expires or count > self._plan.max_records - seq:
+                self._refuse_to_seal(now)
+            if count:
+                self._sent = seq + count
+                expires = min(now + self._plan.idle_s, self._deadline)
+                self._expires = max(expires, self._expires)
+            return seq
+
+    def _refuse_to_seal(self, now: float) -> NoReturn:
+        if now >= self._expires:
+            self._refuse()
+        raise LimitReached(f"a session carries {self._plan.max_records} records")
+
+    def _encrypt(self, seq: int, plaintext: Buffer, aad: bytes) -> bytes:
+        """Make the record of a number that `_reserve` gave."""
+        plan = self._plan
+        try:
+            aead = self._sealers[seq // plan.generation_records]
+        except KeyError:
+            aead = self._sealer(seq // plan.generation_records)
+        be64 = seq.to_bytes(8, "big")
+        nonce = _ZERO32 + be64 if self._direction_out != _SHARED else urandom(12)
+        if plan.is_draft1:
+            bound = be64 + aad
+        else:
+            length = len(aad).to_bytes(4, "big") if aad else _ZERO32
+            bound = b"".join((self._bound_out, be64, length, aad))
+        sealed = aead.encrypt(nonce, plaintext, bound)
+        if self._closed:  # while this was under way
+            self._refuse()
+        return b"".join((be64, nonce, sealed))
+
+    def _sealer(self, generation: int) -> _Engine:
+        """Make the engine for what is sent, and keep it if it is of the newest key."""
+        with self._lock:
+            if self._closed:
+                self._refuse()
+            if generation < self._generation_out:  # others went on meanwhile
+                return self._passing_engine(self._direction_out, generation)
+            if generation > self._generation_out:
+                self._sealers = {}
+                self._generation_out = self._derive(
+                    self._direction_out, generation, _KEY_OUT
+                )
+            engine = self._sealers[generation] = self._engine(_KEY_OUT)
+        _keep_warm(self)
+        return engine
+
+    # --- opening ----------------------------------------------------------------
+
+    def _aad_in(self, aad: Buffer) -> bytes:
+        if type(aad) is not bytes:
+            aad = bytes(flat(aad, "aad"))
+        if len(aad) > self._plan.caller_aad_max_bytes:
+            text = f"aad exceeds {self._plan.caller_aad_max_bytes} bytes"
+            raise DecodeError(text, code=Code.SIZE_EXCEEDED)
+        return aad
 
     def _authenticate(
         self, record: Buffer, aad: Buffer, now: float
     ) -> tuple[int, bytes]:
         """Open a record without the lock: `_accept` checks all of it again."""
         if type(record) is not bytes:
-            record = bytes(_flat(record, "record"))
-        if type(aad) is not bytes:
-            aad = bytes(_flat(aad, "aad"))
-        plan, size, aad_bytes = self._plan, len(record), len(aad)
+            record = bytes(flat(record, "record"))
+        plan, size = self._plan, len(record)
+        if type(aad) is not bytes or len(aad) > plan.caller_aad_max_bytes:
+            aad = self._aad_in(aad)
         if not RECORD_MIN_BYTES <= size <= plan.record_max_bytes:
             _refuse_size(size, plan)
-        if aad_bytes > plan.caller_aad_max_bytes:
-            text = f"aad exceeds {plan.caller_aad_max_bytes} bytes"
-            raise DecodeError(text, code=Code.SIZE_EXCEEDED)
         seq, zero, again = _unpack_header(record)
-        if zero or again != seq:
+        if (zero or again != seq) and not plan.is_draft1:
             raise AuthenticationError(code=Code.SESSION_AEAD)
         if now >= self._expires:
             self._refuse()
@@ -427,11 +809,19 @@ class SessionCore:
         except KeyError:
             aead = self._opener(generation)
         body = memoryview(record)[20:] if size > _COPY_MAX_BYTES else record[20:]
-        full_aad = plan.pack_aad(self._prefix_in, seq, aad_bytes) + aad
+        if plan.is_draft1:
+            bound = record[:8] + aad
+        else:
+            length = len(aad).to_bytes(4, "big") if aad else _ZERO32
+            bound = b"".join((self._bound_in, record[:8], length, aad))
         try:
-            return seq, aead.decrypt(record[8:20], body, full_aad)
+            plaintext = aead.decrypt(record[8:20], body, bound)
         except InvalidTag:
+            self._count_failure()
             raise AuthenticationError(code=Code.SESSION_AEAD) from None
+        if self._closed:  # while this was under way
+            self._refuse()
+        return seq, plaintext
 
     def _accept(self, seq: int, now: float) -> None:
         """Move the window, the count, the idle clock and the keys, or nothing."""
@@ -455,33 +845,34 @@ class SessionCore:
         finally:
             lock.release()
 
-    def _refuse(self) -> NoReturn:
-        """Say why ``now >= self._expires``; closing sets that to minus infinity."""
-        if self._closed:
-            _refuse_closed()
-        raise SessionExpired("session expired")
+    def _count_failure(self) -> None:
+        """Count a tag that did not verify; the last that is allowed ends it all."""
+        with self._lock:
+            self._failed_opens += 1
+            if self._failed_opens >= self._plan.max_failed_opens:
+                self._wipe()
 
-    def _opener(self, generation: int) -> ChaCha20Poly1305:
+    def _opener(self, generation: int) -> _Engine:
         """Make the engine for a generation, and keep it only if its key is kept."""
         with self._lock:
             if self._closed:
-                _refuse_closed()
+                self._refuse()
             if generation == self._generation_in:
-                return self._openers.setdefault(generation, self._engine(_KEY_IN))
-            if generation == self._generation_before:
-                return self._openers.setdefault(generation, self._engine(_KEY_BEFORE))
-            try:
-                self._derive(self._role.other, generation, _SCRATCH)
-                return self._engine(_SCRATCH)
-            finally:
-                self._block[_SCRATCH] = bytes(32)
+                where = _KEY_IN
+            elif generation == self._generation_before:
+                where = _KEY_BEFORE
+            else:
+                return self._passing_engine(self._direction_in, generation)
+            engine = self._openers.setdefault(generation, self._engine(where))
+        _keep_warm(self)
+        return engine
 
     def _retain(self, generation: int) -> None:
         """Keep the key of a generation that proved real, if it is among the newest.
 
         The caller holds the lock.
         """
-        block, sender = self._block, self._role.other
+        block, sender = self._block, self._direction_in
         if generation > self._generation_in:
             block[_KEY_BEFORE] = block[_KEY_IN]
             self._generation_before = self._generation_in
@@ -493,19 +884,121 @@ class SessionCore:
         kept = (self._generation_in, self._generation_before)
         self._openers = {g: e for g, e in self._openers.items() if g in kept}
 
-    def _derive(self, sender: Role, generation: int, where: slice) -> int:
+    # --- keys; the caller holds the lock ------------------------------------------
+
+    def _derive(self, direction: int, generation: int, where: slice) -> int:
         """Expand a direction's key for a generation into the block (SESSION-02)."""
-        label = self._plan.key_labels[sender is Role.RESPONDER]
-        with memoryview(self._block) as block:
-            info = label + block[_TRANSCRIPT_HASH] + generation.to_bytes(8, "big")
-            with block[_SEED] as seed, block[where] as key:
-                hkdf_expand_into(seed, info, key)
+        plan = self._plan
+        info = plan.labels[direction]
+        if not plan.is_draft1:
+            info += self._block[_BOUND]
+        elif not generation:  # only the receiver ever goes back to the first
+            self._block[where] = self._block[_BOUND]
+            return generation
+        self._expand(_SEED, info + generation.to_bytes(8, "big"), where)
         return generation
 
-    def _engine(self, where: slice) -> ChaCha20Poly1305:
+    def _derive_draft1(self) -> None:
+        """Expand the draft's six keys over the block, and keep what is used of them.
+
+        The order of the six: shared encrypt and sign, c2s encrypt and sign, s2c
+        encrypt and sign.
+        """
+        block, plan = self._block, self._plan
+        prk = hkdf_extract(self._id.encode("ascii"), block[_SEED])
+        with memoryview(block) as six, six[:64] as shared, six[64:] as directional:
+            hkdf_expand_into(prk, plan.block_labels[0], shared)
+            hkdf_expand_into(prk, plan.block_labels[1], directional)
+        out, in_ = (
+            bytes(block[_DRAFT1_KEYS[direction]])
+            for direction in (self._direction_out, self._direction_in)
+        )
+        block[:] = prk + in_ + out + in_ + bytes(64)
+
+    def _expand(self, secret: slice, info: bytes, where: slice) -> None:
+        with (
+            memoryview(self._block) as block,
+            block[secret] as prk,
+            block[where] as key,
+        ):
+            hkdf_expand_into(prk, info, key)
+
+    def _engine(self, where: slice) -> _Engine:
         # The engine's object would keep the view alive; released, it is empty.
+        make = AESGCM if self._plan.is_aes else ChaCha20Poly1305
         with memoryview(self._block) as block, block[where] as key:
-            return ChaCha20Poly1305(key)
+            return make(key)
+
+    def _passing_engine(self, direction: int, generation: int) -> _Engine:
+        """Make the engine of a key that is not kept."""
+        try:
+            self._derive(direction, generation, _SCRATCH)
+            return self._engine(_SCRATCH)
+        finally:
+            self._block[_SCRATCH] = bytes(32)
+
+    def _wipe(self) -> None:
+        self._closed, self._expires = True, -inf
+        self._block[:] = bytes(KEY_BLOCK_BYTES)
+        self._sealers, self._openers = {}, {}
+
+    def _cool(self) -> None:
+        """Drop the engines; the next record makes the one that it needs."""
+        with self._lock:
+            self._warm = False
+            self._sealers, self._openers = {}, {}
+
+    def _refuse(self) -> NoReturn:
+        """Say why ``now >= self._expires``; closing sets that to minus infinity."""
+        if not self._closed:
+            raise SessionExpired("session expired")
+        limit = self._plan.max_failed_opens
+        if self._failed_opens >= limit:
+            raise LimitReached(f"a session ends at {limit} failed opens")
+        raise SessionClosed("session closed")
+
+
+_Engine = ChaCha20Poly1305 | AESGCM
+_ROLES: Final = (Role.INITIATOR, Role.RESPONDER, None)
+_DRAFT1_KEYS: Final = (slice(64, 96), slice(128, 160), slice(0, 32))  # by direction
+
+# The sessions that keep their engines, in a ring: whoever joins displaces the one
+# that joined `WARM_SESSIONS` before it.
+_warm_lock: Final = Lock()
+_warm_ring: Final[list[ref[SessionCore] | None]] = [None] * WARM_SESSIONS
+_warm_next = 0
+
+
+def _keep_warm(session: SessionCore) -> None:
+    """Let a session keep its engines for now; the caller does not hold its lock."""
+    global _warm_next
+    with _warm_lock:
+        if session._warm:
+            return
+        session._warm = True
+        displaced = _warm_ring[_warm_next]
+        _warm_ring[_warm_next] = ref(session)
+        _warm_next = (_warm_next + 1) % WARM_SESSIONS
+    other = displaced() if displaced else None
+    if other is not None:
+        other._cool()
+
+
+def untrack(container: dict[Any, Any]) -> None:
+    """Take a table out of the garbage collector's sight; compiled kernels only.
+
+    A collection visits every entry of a table that it tracks. For a table of
+    sessions that is wasted: no session leads back to the table. Python tracks a
+    table again when an entry is added, so this is called after each.
+
+    The pure twin does nothing. Its sessions are tracked one by one, and the table
+    is then the least of the collector's work.
+
+    Raises:
+        UsageError: not a ``dict``.
+    """
+    if not isinstance(container, dict):
+        raise UsageError(f"container must be a dict, not {type(container).__name__}")
 
 
 class _Plan:
@@ -513,25 +1006,34 @@ class _Plan:
 
     __slots__ = (
         "aad_label",
+        "aead",
+        "block_labels",
         "caller_aad_max_bytes",
         "generation_records",
         "idle_s",
-        "key_labels",
+        "is_aes",
+        "is_draft1",
+        "is_stream",
+        "labels",
+        "layout",
         "max_age_s",
+        "max_failed_opens",
         "max_records",
         "name",
-        "pack_aad",
         "plaintext_max_bytes",
         "profile",
         "record_max_bytes",
+        "root_label",
         "session_label",
     )
 
     def __init__(self, profile: Any) -> None:
         self.profile = profile
         self.name: str
+        self.layout: str
         self.session_label: bytes
-        self.key_labels: tuple[bytes, bytes]
+        self.root_label: bytes
+        self.block_labels: tuple[bytes, bytes]
         self.aad_label: bytes
         self.generation_records: int
         self.max_records: int
@@ -539,17 +1041,23 @@ class _Plan:
         self.idle_s: float
         self.record_max_bytes: int
         self.caller_aad_max_bytes: int
+        self.max_failed_opens: int
         for name in _PROFILE_FIELDS:
             setattr(self, name, getattr(profile, name))
-        # label | th | direction, be64(seq), be32(bytes of the caller's AAD)
-        self.pack_aad: Final = Struct(f">{len(self.aad_label) + 33}sQI").pack
+        self.aead: Final[bytes] = profile.aead.encode("ascii")
+        self.labels: Final = (*profile.key_labels, profile.shared_key_label)
+        self.is_aes: Final = profile.aead == "aes-256-gcm"
+        self.is_stream: Final = profile.layout == "stream"
+        self.is_draft1: Final = profile.layout == "draft1"
         self.plaintext_max_bytes: int = self.record_max_bytes - RECORD_MIN_BYTES
 
 
 _PROFILE_FIELDS: Final = (
     "name",
+    "layout",
     "session_label",
-    "key_labels",
+    "root_label",
+    "block_labels",
     "aad_label",
     "generation_records",
     "max_records",
@@ -557,6 +1065,7 @@ _PROFILE_FIELDS: Final = (
     "idle_s",
     "record_max_bytes",
     "caller_aad_max_bytes",
+    "max_failed_opens",
 )
 _plans: Final[dict[Any, _Plan]] = {}
 
@@ -574,13 +1083,29 @@ def _plan(profile: Any) -> _Plan:
     return plan
 
 
-def _session_id(label: bytes, transcript_hash: bytes) -> str:
-    digest = sha256(label + transcript_hash)[:SESSION_ID_BYTES]
-    return urlsafe_b64encode(digest)[:-2].decode("ascii")
+def _identity(
+    plan: _Plan, transcript_hash: Buffer | None, session_id: Buffer | None
+) -> tuple[bytes, bytes]:
+    """Return what the keys are bound to, and the session id's 16 bytes."""
+    if plan.is_draft1:
+        if transcript_hash is not None:
+            raise UsageError("draft1 has no transcript_hash")
+        return b"", _exactly(session_id, SESSION_ID_BYTES, "session_id")
+    th = _exactly(transcript_hash, 32, "transcript_hash")
+    if plan.is_stream:
+        stream_id = _exactly(session_id, SESSION_ID_BYTES, "session_id")
+        return sha256(plan.session_label + th + stream_id + plan.aead), stream_id
+    if session_id is not None:
+        raise UsageError("session_id follows from the transcript_hash")
+    return th, sha256(plan.session_label + th)[:SESSION_ID_BYTES]
 
 
-def _direction(sender: Role) -> bytes:
-    return b"\x00" if sender is Role.INITIATOR else b"\x01"
+def _directions(plan: _Plan, role: Role | None) -> tuple[int, int]:
+    if role is None and plan.labels[_SHARED]:
+        return _SHARED, _SHARED
+    if not isinstance(role, Role):
+        raise UsageError(f"role must be a sage.Role, not {type(role).__name__}")
+    return (_C2S, _S2C) if role is Role.INITIATOR else (_S2C, _C2S)
 
 
 def _sequence(seq: object) -> int:
@@ -605,27 +1130,19 @@ def _seconds(now: object) -> float:
     return seconds
 
 
-def _flat(data: Buffer, name: str) -> bytes | memoryview:
-    """Return any buffer as one row of bytes, without copying where that is possible."""
-    try:
-        view = memoryview(data)
-    except (TypeError, ValueError, BufferError):
-        text = f"{name} must be bytes-like, not {type(data).__name__}"
-        raise UsageError(text) from None
-    if not view.c_contiguous:
-        raise UsageError(f"{name} must be contiguous")
-    return view if view.format == "B" and view.ndim == 1 else view.tobytes()
+def _exactly(data: Buffer | None, size: int, name: str) -> bytes:
+    plain = flat(data, name)
+    if len(plain) != size:
+        raise UsageError(f"{name} must be {size} bytes, not {len(plain)}")
+    return bytes(plain)
 
 
-def _key_material(data: Buffer, name: str) -> bytes:
-    flat = _flat(data, name)
-    if len(flat) != 32:
-        raise UsageError(f"{name} must be 32 bytes, not {len(flat)}")
-    return bytes(flat)
+def _refuse_plaintext(plan: _Plan) -> NoReturn:
+    raise UsageError(f"plaintext exceeds {plan.plaintext_max_bytes} bytes")
 
 
-def _refuse_closed() -> NoReturn:
-    raise SessionClosed("session closed")
+def _refuse_aad(plan: _Plan) -> NoReturn:
+    raise UsageError(f"aad exceeds {plan.caller_aad_max_bytes} bytes")
 
 
 def _refuse_seq() -> NoReturn:

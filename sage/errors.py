@@ -10,7 +10,8 @@ The tree::
     │   ├── ReplayError         authentic, but seen before
     │   ├── StaleError          authentic, but outside its time or window
     │   ├── ProtocolError       well formed, but not allowed here
-    │   └── RemoteFailure       the peer answered, authentically, with a failure
+    │   ├── RemoteFailure       the peer answered, authentically, with a failure
+    │   └── BatchError          some records of many did not open; the others did
     ├── ResourceError           something is used up
     │   ├── SessionClosed       the session was closed and its keys wiped
     │   ├── SessionExpired      the session's age or idle limit was reached
@@ -33,6 +34,7 @@ from enum import StrEnum
 
 __all__ = [
     "AuthenticationError",
+    "BatchError",
     "Code",
     "ConfigError",
     "ConnectFailed",
@@ -115,7 +117,14 @@ class Code(StrEnum):
 
 
 class SageError(Exception):
-    """The root of everything that sage raises on purpose."""
+    """The root of everything that sage raises on purpose.
+
+    Attributes:
+        may_have_run: of an error that a request ended with: whether the peer may
+            have acted on it. ``False`` means that it is safe to send it again.
+    """
+
+    may_have_run: bool = False
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exception's own way calls the class with the message alone, which fails
@@ -182,6 +191,25 @@ class RemoteFailure(PeerError):
         self.reason = reason
 
 
+class BatchError(PeerError):
+    """Some records of many did not open; the others were accepted and are here.
+
+    Attributes:
+        index: the place of the first record that did not open.
+        error: what `Session.open` would have raised for it.
+        errors: every place that did not open, in order, and its error.
+        opened: what came of the call all the same: the list of plaintexts with
+            ``None``, or the array of rows with zeros, at those places.
+    """
+
+    def __init__(self, errors: dict[int, SageError], opened: object) -> None:
+        index, error = next(iter(errors.items()))
+        code = getattr(error, "code", Code.SESSION_UNKNOWN)
+        super().__init__(f"record {index} of a batch: {error}", code=code)
+        self.index, self.error = index, error
+        self.errors, self.opened = errors, opened
+
+
 class ResourceError(SageError):
     """Something that there is only so much of is used up."""
 
@@ -195,7 +223,7 @@ class SessionExpired(ResourceError):
 
 
 class LimitReached(ResourceError):
-    """The last record that the session permits was used."""
+    """The last record, or the last failure, that the session permits was used."""
 
 
 class Overloaded(ResourceError):

@@ -17,13 +17,21 @@ __all__: Final = [
     "AGENT_RECORD_MAX_KEYS",
     "AGENT_RECORD_MAX_SERVICES",
     "AGENT_RECORD_VERSION_MAX",
+    "BUFFERS_KEPT_MAX_BYTES",
+    "BUFFER_MAX_BYTES",
+    "BUFFER_MIN_BYTES",
     "CLOSE_TIMEOUT_S",
     "CONNECT_TIMEOUT_S",
     "DID_MAX_BYTES",
+    "DRAFT1_CALLER_AAD_MAX_BYTES",
+    "DRAFT1_GENERATION_RECORDS",
+    "DRAFT1_MAX_RECORDS",
     "ED25519_KEY_BYTES",
     "ED25519_SIGNATURE_BYTES",
     "ENVELOPE_MAX_BYTES",
     "ENVELOPE_TTL_S",
+    "EVICTION_CANDIDATES",
+    "EXPIRY_TICK_S",
     "FIRST_MESSAGE_TIMEOUT_S",
     "FRESHNESS_SKEW_S",
     "FRESHNESS_WINDOW_S",
@@ -39,8 +47,11 @@ __all__: Final = [
     "KEYSTORE_MAX_BYTES",
     "KEY_BLOCK_BYTES",
     "KEY_URL_MAX_BYTES",
+    "MANAGER_MAX_SESSIONS",
     "MAX_CONNECTIONS",
+    "MAX_FAILED_OPENS",
     "MAX_REQUESTS_IN_FLIGHT",
+    "MAX_SESSIONS_IN_USE",
     "MAX_SESSIONS_PER_CONNECTION",
     "METADATA_JCS_MAX_BYTES",
     "METADATA_MAX_KEYS",
@@ -58,6 +69,10 @@ __all__: Final = [
     "RECORD_MIN_BYTES",
     "RECORD_PLAINTEXT_MAX_BYTES",
     "REGISTRY_RECORD_TTL_S",
+    "RENEW_AFTER_RECORDS",
+    "RENEW_AFTER_S",
+    "RENEW_RETRY_MAX_S",
+    "RENEW_RETRY_S",
     "REPLAY_GRACE_S",
     "REPLAY_GUARD_ENTRIES",
     "REPLAY_QUARANTINE_S",
@@ -75,8 +90,18 @@ __all__: Final = [
     "SESSION_ID_BYTES",
     "SESSION_MAX_AGE_S",
     "SESSION_MAX_RECORDS",
+    "STREAM_CALLER_AAD_MAX_BYTES",
+    "STREAM_GENERATION_RECORDS",
+    "STREAM_ID_BYTES",
+    "STREAM_MAX_RECORDS",
+    "STREAM_QUEUE_BYTES",
+    "STREAM_QUEUE_RECORDS",
+    "STREAM_RECORD_MAX_BYTES",
+    "STREAM_RENEW_AFTER_RECORDS",
+    "STREAM_SUCCESSORS_MAX",
     "TRANSCRIPT_HASH_BYTES",
     "UNAUTHENTICATED_MAX_BYTES",
+    "WARM_SESSIONS",
     "WEB_RECORD_LIFETIME_MAX_S",
     "WEB_RECORD_LIFETIME_MIN_S",
     "WEB_RESPONSE_MAX_BYTES",
@@ -141,6 +166,21 @@ RECORD_AAD_FIXED_BYTES: Final = 63
 RECORD_AAD_MAX_BYTES: Final = 4096
 RECORD_CALLER_AAD_MAX_BYTES: Final = RECORD_AAD_MAX_BYTES - RECORD_AAD_FIXED_BYTES
 
+# Where a session of any kind ends for good: how many records may fail to verify
+# before what the tags prove is worth less than it should be (RFC 9001, 6.6).
+MAX_FAILED_OPENS: Final = 2**36
+
+# Sessions of 1.0.0-draft.1.
+DRAFT1_GENERATION_RECORDS: Final = 256
+DRAFT1_MAX_RECORDS: Final = 1000
+
+# Streams: this project's own extension.
+STREAM_ID_BYTES: Final = 16
+STREAM_GENERATION_RECORDS: Final = 65_536
+STREAM_MAX_RECORDS: Final = 2**48
+STREAM_RECORD_MAX_BYTES: Final = 1024 * 1024 + RECORD_MIN_BYTES
+STREAM_CALLER_AAD_MAX_BYTES: Final = 255
+
 # Envelope (TRANSPORT-01..06).
 ENVELOPE_MAX_BYTES: Final = JSON_MAX_BYTES
 PAYLOAD_MAX_BYTES: Final = 8 * 1024 * 1024
@@ -153,6 +193,25 @@ METADATA_JCS_MAX_BYTES: Final = 4096
 # All secret material of a session, one block: seed, transcript hash, key out,
 # key in, key in of the previous generation, scratch.
 KEY_BLOCK_BYTES: Final = 192
+
+# The draft names no limit; with the sequence before it this is 4,096 as in V10.
+DRAFT1_CALLER_AAD_MAX_BYTES: Final = 4088
+
+# How many sessions keep the engine's contexts (2 KB each, up to three a session).
+# One that is used after so many others makes them anew, in 1.5 µs each.
+WARM_SESSIONS: Final = 128
+
+# Buffers to work in: five sizes, each four times the one before, and what a pool
+# keeps of them at most while nobody uses it.
+BUFFER_MIN_BYTES: Final = 1024
+BUFFER_MAX_BYTES: Final = 256 * 1024
+BUFFERS_KEPT_MAX_BYTES: Final = 4 * 1024 * 1024
+
+# A session manager: a million sessions are 0.8 GB. A second is fine enough for lives
+# of minutes. Among so many sessions a full manager looks for one that was not used.
+MANAGER_MAX_SESSIONS: Final = 1_000_000
+EXPIRY_TICK_S: Final = 1.0
+EVICTION_CANDIDATES: Final = 64
 
 # How long what we send stays valid. A minute covers skew and slow links, and
 # keeps the replay guard six times smaller than the permitted 300 s would.
@@ -189,10 +248,29 @@ FIRST_MESSAGE_TIMEOUT_S: Final = 10.0
 IDLE_CONNECTION_TIMEOUT_S: Final = SESSION_IDLE_S
 
 # What one service holds at most. A connection that has not proven anything may
-# cost one socket, not memory: see IDLE_CONNECTION_TIMEOUT_S and below.
+# cost one socket, not memory: see IDLE_CONNECTION_TIMEOUT_S and below. A channel uses
+# no more than four sessions at a time; the others are handshakes that it gave up.
 MAX_CONNECTIONS: Final = 10_000
-MAX_SESSIONS_PER_CONNECTION: Final = 4
+MAX_SESSIONS_PER_CONNECTION: Final = 8
+MAX_SESSIONS_IN_USE: Final = 4
 MAX_REQUESTS_IN_FLIGHT: Final = 64
+
+# A channel makes its next session beside the running one, with 100 records or five
+# minutes to spare: time for several attempts. The retries double from a second.
+RENEW_AFTER_RECORDS: Final = 900
+RENEW_AFTER_S: Final = 3300.0
+RENEW_RETRY_S: Final = 1.0
+RENEW_RETRY_MAX_S: Final = 30.0
+
+# What a stream holds for an application that does not receive; then the socket is
+# not read, and TCP stops the sender. 4 MiB are four of the longest records.
+STREAM_QUEUE_RECORDS: Final = 256
+STREAM_QUEUE_BYTES: Final = 4 * 1024 * 1024
+
+# A stream's records last for ever (2^48): it is renewed for its age alone. Of more
+# than three successors that the peer has not used, the oldest gives way.
+STREAM_RENEW_AFTER_RECORDS: Final = 2**40
+STREAM_SUCCESSORS_MAX: Final = 3
 
 # A handshake's envelope is at most 16 KiB of payload in base64url, 4 KiB of
 # metadata and names: nobody needs more before having proven who they are.

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..errors import Code, DecodeError, Overloaded, ProtocolError, RemoteFailure
 from ..identity import parse_did
-from ..service import Clock, Message
+from ..service import Clock, Message, Stream
 from ..types import Did
 from .receipts import Part, Receipt
 from .saving import SaveFolder, Saving
@@ -69,6 +69,22 @@ class Receiver:
             raise _refused(message.peer, exc, "unavailable") from exc
         except (DecodeError, ProtocolError, OSError) as exc:
             raise _refused(message.peer, exc, "operation_failed") from exc
+
+    async def serve_stream(self, stream: Stream) -> None:
+        """Take parts as records, and answer the last of each file with its receipt.
+
+        Raises:
+            RemoteFailure: a part was not taken, which ends the connection.
+        """
+        self._require_allowed(stream.peer)
+        try:
+            async for record in stream:
+                part = Part.decode(record)
+                receipt = self._take(stream.peer, part)
+                if part.is_last:
+                    await stream.send(receipt.encode())
+        except (DecodeError, ProtocolError, Overloaded, OSError) as exc:
+            raise _refused(stream.peer, exc, "operation_failed") from exc
 
     def close(self) -> None:
         """Remove unfinished files."""

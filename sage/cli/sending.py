@@ -18,7 +18,7 @@ from ..errors import ConfigError, DecodeError, RemoteFailure
 from .files import Found, SourceFile
 from .receipts import Part, Receipt, check_path
 
-__all__ = ["Outcome", "Progress", "send_files"]
+__all__ = ["FileFailure", "Outcome", "Progress", "check_receipt", "send_files"]
 
 Ask = Callable[[bytes], Awaitable[bytes]]
 
@@ -102,7 +102,7 @@ async def send_files(
     return outcome
 
 
-class _FileFailure(Exception):
+class FileFailure(Exception):
     """One file cannot be sent; the others can."""
 
 
@@ -116,7 +116,7 @@ async def _work(
             continue
         try:
             receipt = await _send(ask, found, outcome.latencies_s, progress)
-        except (_FileFailure, RemoteFailure) as exc:
+        except (FileFailure, RemoteFailure) as exc:
             outcome.failures[found.path] = str(exc)
         else:
             outcome.receipts[found.path] = receipt.size, receipt.sha256
@@ -143,7 +143,7 @@ async def _send(
                 data=data,
             )
             started = time.perf_counter()
-            receipt = _check(await ask(part.encode()), part, digest.hexdigest())
+            receipt = check_receipt(await ask(part.encode()), part, digest.hexdigest())
             latencies_s.append(time.perf_counter() - started)
             progress.advance(len(data))
             if part.is_last:
@@ -156,28 +156,33 @@ def _open(found: Found) -> SourceFile:
         check_path(found.path)
         return SourceFile(found)
     except (OSError, ConfigError, DecodeError) as exc:
-        raise _FileFailure(_reason(exc)) from exc
+        raise FileFailure(_reason(exc)) from exc
 
 
 def _read(source: SourceFile, digest: hashlib._Hash) -> bytes:
     try:
         data = source.read()
     except (OSError, ConfigError) as exc:
-        raise _FileFailure(_reason(exc)) from exc
+        raise FileFailure(_reason(exc)) from exc
     digest.update(data)
     return data
 
 
-def _check(answer: bytes, part: Part, sha256: str) -> Receipt:
+def check_receipt(answer: bytes, part: Part, sha256: str) -> Receipt:
+    """Return a receipt, if it is the one for everything up to a part.
+
+    Raises:
+        FileFailure: it is not.
+    """
     try:
         receipt = Receipt.decode(answer)
     except DecodeError as exc:
-        raise _FileFailure(f"the answer is not a receipt: {exc}") from exc
+        raise FileFailure(f"the answer is not a receipt: {exc}") from exc
     about = receipt.transfer, receipt.path, receipt.size
     if about != (part.transfer, part.path, part.end):
-        raise _FileFailure("the receipt is for something else")
+        raise FileFailure("the receipt is for something else")
     if not hmac.compare_digest(receipt.sha256, sha256):
-        raise _FileFailure("the receipt's SHA-256 is another")
+        raise FileFailure("the receipt's SHA-256 is another")
     return receipt
 
 

@@ -105,7 +105,11 @@ def serve(
             ) as resolver:
                 return await run_until_stopped(
                     service.Service(
-                        agent=agent, resolver=resolver, handler=receiver, guard=guard
+                        agent=agent,
+                        resolver=resolver,
+                        handler=receiver,
+                        stream_handler=receiver.serve_stream,
+                        guard=guard,
                     ),
                     certificate=certificate,
                     key=key,

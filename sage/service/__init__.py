@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .message import Handler, Message
     from .registry import Registry
     from .server import Service
+    from .stream import Stream, StreamHandler
 
 __all__ = [
     "Agent",
@@ -27,6 +28,8 @@ __all__ = [
     "Registry",
     "Service",
     "ServiceConfig",
+    "Stream",
+    "StreamHandler",
     "connect",
     "serve",
     "serving",
@@ -44,6 +47,8 @@ __getattr__, __dir__ = lazy_names(
         "Registry": ".registry",
         "Service": ".server",
         "ServiceConfig": ".config",
+        "Stream": ".stream",
+        "StreamHandler": ".stream",
         "connect": ".client",
         "serve": ".hosting",
         "serving": ".hosting",

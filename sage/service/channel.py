@@ -1,9 +1,8 @@
 """A channel: one WebSocket to one peer, and the session that protects it.
 
 Many requests may be under way at once; a reader task hands each response to the
-request that it names. A session ends after 1,000 records or an hour; the channel
-then shakes hands again on the same connection, between two requests, and the old
-session closes with its last response.
+request that it names, and each record to the stream. The session is renewed beside
+the requests, on the same connection; see `Renewal`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ import asyncio
 import logging
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 from ..encoding import b64u_encode
 from ..envelope import (
@@ -39,15 +39,9 @@ from ..errors import (
     SageError,
     SessionClosed,
     SessionExpired,
-    TransportError,
 )
 from ..identity import Resolver
-from ..limits import (
-    CLOSE_TIMEOUT_S,
-    NONCE_BYTES,
-    SESSION_IDLE_S,
-    SESSION_MAX_AGE_S,
-)
+from ..limits import CLOSE_TIMEOUT_S, NONCE_BYTES
 from ..transport import WebSocket
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
@@ -55,6 +49,9 @@ from .clock import Clock
 from .config import ClientConfig
 from .initiation import Established, initiate
 from .operation import Operation
+from .renewal import Renewal
+from .stream import Stream
+from .stream_client import StreamClient
 
 __all__ = ["Channel"]
 
@@ -81,8 +78,15 @@ class Channel:
         self._guard = MemoryReplayGuard(assume_no_history=True)
         self._waiting: dict[str, asyncio.Future[Response]] = {}
         self._slots = asyncio.Semaphore(config.max_in_flight)
-        self._renewing = asyncio.Lock()
-        self._established: Established | None = None
+        self._renewal = Renewal(self._shake_hands, config=config, clock=clock)
+        self._streams = StreamClient(
+            self._exchange,
+            self.handshake,
+            carrier=self,
+            peer=peer,
+            config=config,
+            clock=clock,
+        )
         self._failure: SageError | None = None
         self._reader = asyncio.create_task(self._read())
 
@@ -94,9 +98,8 @@ class Channel:
     @property
     def session_id(self) -> SessionId | None:
         """The id of the session in use; ``None`` once closed."""
-        if self._established is None:
-            return None
-        return self._established.binding.session_id
+        established = self._renewal.current
+        return None if established is None else established.binding.session_id
 
     @property
     def closed(self) -> bool:
@@ -123,7 +126,8 @@ class Channel:
             RemoteFailure: the peer answered that it failed, or would not.
             DeadlineExceeded: no answer in time; ``may_have_run`` says whether the
                 request was sent.
-            ConnectionLost: the connection ended; ``may_have_run`` likewise.
+            ConnectionLost: the connection or the session ended; ``may_have_run``
+                likewise.
             ResolutionError: one of the keys is no longer good; the session is
                 closed.
             PeerError: what came back is not the peer's answer; the channel is
@@ -131,23 +135,29 @@ class Channel:
             SessionClosed: the channel was closed.
             UsageError: the payload or the metadata is too long or malformed.
         """
-        limit = timeout_s if timeout_s is not None else self._config.request_timeout_s
-        progress = _Progress()
-        try:
-            async with asyncio.timeout(limit), self._slots:
-                return await self._request(payload, metadata or {}, progress)
-        except TransportError as exc:
-            exc.may_have_run = progress.sent
-            raise
-        except TimeoutError:
-            raise DeadlineExceeded(
-                f"no answer within {limit:g} s", may_have_run=progress.sent
-            ) from None
-        except RemoteFailure:
-            raise
-        except PeerError as exc:
-            await self._fail(exc)
-            raise
+        return await self._exchange(payload, metadata or {}, timeout_s=timeout_s)
+
+    def stream(
+        self, aead: str = "chacha20poly1305"
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Open a stream, as ``async with channel.stream() as stream:``.
+
+        One at a time; requests go on beside it. Leaving the block normally closes
+        the stream (see `Stream.close`), and the channel goes on. Leaving it with an
+        exception before `Stream.end` ends the whole connection, so that the peer
+        does not take what it has for everything.
+
+        Args:
+            aead: what seals the records, ``chacha20poly1305`` or ``aes-256-gcm``.
+
+        Raises:
+            RemoteFailure: on entry; ``policy_denied``: the service has no streams, or
+                one is open on this connection.
+            UsageError: a stream of this channel is open, or no such algorithm.
+            TransportError, ResolutionError, PeerError, SessionClosed: as for
+                `request`.
+        """
+        return self._streams.open(aead)
 
     async def handshake(self) -> None:
         """Make a new session, and use it from the next request on.
@@ -156,13 +166,36 @@ class Channel:
             DeadlineExceeded: it took longer than the configured time.
             TransportError, ResolutionError, PeerError: as for `connect`.
         """
+        self._require_open()
+        try:
+            await self._renewal.renew()
+        except SessionClosed:
+            self._require_open()
+            raise
+
+    async def close(self) -> None:
+        """Close the connection and wipe the session, within a second. Idempotent."""
+        await self._fail(SessionClosed("the channel was closed"), code=1000)
+        # Where the reader found the failure, it may still be saying goodbye.
+        await asyncio.wait([self._reader], timeout=CLOSE_TIMEOUT_S)
+
+    async def send_record(self, record: bytes) -> None:
+        """Send one record of a stream; see `Carrier`."""
+        limit = self._config.stream_send_timeout_s
+        await self._socket.send_binary(record, timeout_s=limit)
+
+    async def give_up(self, error: SageError) -> None:
+        """End the connection for a stream's sake; see `Carrier`."""
+        await self._fail(error)
+
+    async def _shake_hands(self) -> Established:
         limit = self._config.handshake_timeout_s
         operation = Operation(
             self._resolver, self._clock, init_did=self._agent.did, resp_did=self._peer
         )
         try:
             async with asyncio.timeout(limit):
-                established = await initiate(
+                return await initiate(
                     self._ask,
                     agent=self._agent,
                     peer=self._peer,
@@ -174,81 +207,69 @@ class Channel:
             if isinstance(exc, DeadlineExceeded):
                 raise
             raise DeadlineExceeded(f"no handshake within {limit:g} s") from None
-        if self._failure is not None:
-            # The channel ended meanwhile, and nobody would close this session.
-            established.session.close()
-        self._require_open()
-        previous, self._established = self._established, established
-        if previous is not None:
-            previous.retire()
 
-    async def close(self) -> None:
-        """Close the connection and wipe the session, within a second. Idempotent."""
-        await self._fail(SessionClosed("the channel was closed"), code=1000)
-        # Where the reader found the failure, it may still be saying goodbye.
-        await asyncio.wait([self._reader], timeout=CLOSE_TIMEOUT_S)
+    async def _exchange(
+        self,
+        payload: Buffer,
+        metadata: Mapping[str, str],
+        *,
+        timeout_s: float | None = None,
+        before_sending: Callable[[Established], None] = lambda _: None,
+    ) -> bytes:
+        limit = timeout_s if timeout_s is not None else self._config.request_timeout_s
+        progress = _Progress(before_sending)
+        try:
+            async with asyncio.timeout(limit), self._slots:
+                return await self._request(payload, metadata, progress)
+        except SageError as exc:
+            exc.may_have_run = progress.sent
+            if isinstance(exc, PeerError) and not isinstance(exc, RemoteFailure):
+                await self._fail(exc)
+            raise
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"no answer within {limit:g} s", may_have_run=progress.sent
+            ) from None
 
     async def _request(
         self, payload: Buffer, metadata: Mapping[str, str], progress: _Progress
     ) -> bytes:
         while True:
-            established = await self._usable()
-            established.in_flight += 1
+            established = await self._acquire()
             try:
                 operation = self._operation(established)
                 await operation.observe()
                 operation.require_current(established.binding)
                 request = self._sealed(payload, metadata, established)
+                progress.before_sending(established)
                 response = await self._ask(request, progress)
                 return await self._accept(response, request, operation, established)
             except (LimitReached, SessionExpired, SessionClosed) as exc:
                 if progress.sent:
                     raise ConnectionLost(f"before its answer: {exc}") from exc
+                self._require_open()
                 # Requests beside this one used the session up: nothing was sent.
-                self._retire(established)
+                self._renewal.retire(established)
             except ResolutionError:
                 # A key that cannot be seen is no better than a bad one (REG-05).
                 established.session.close()
                 raise
             finally:
-                established.release()
+                self._renewal.release(established)
 
-    async def _usable(self) -> Established:
-        """Return a session with room for one more record, renewing it if need be."""
-        async with self._renewing:
+    async def _acquire(self) -> Established:
+        self._require_open()
+        try:
+            return await self._renewal.acquire()
+        except SessionClosed:
             self._require_open()
-            if not self._has_room():
-                await self.handshake()
-            self._require_open()
-            established = self._established
-        if established is None:
-            raise SessionClosed("the channel was closed")
-        return established
-
-    def _retire(self, established: Established) -> None:
-        if self._established is established:
-            self._established = None
-        if not established.retired:
-            established.retire()
+            raise
 
     def _require_open(self) -> None:
         if isinstance(self._failure, SessionClosed):
             raise SessionClosed("the channel was closed")
         if self._failure is not None:
             raise ConnectionLost(f"the channel failed: {self._failure}")
-
-    def _has_room(self) -> bool:
-        established = self._established
-        if established is None or established.session.closed:
-            return False
-        # Requests under way have a record each to come; the margin covers the time
-        # for which a request may wait for its answer.
-        now, margin = self._clock.now(), self._config.request_timeout_s
-        return (
-            established.session.records_left > 0
-            and now - established.made_at < SESSION_MAX_AGE_S - margin
-            and now - established.used_at < SESSION_IDLE_S - margin
-        )
 
     def _operation(self, established: Established) -> Operation:
         return Operation(
@@ -331,7 +352,11 @@ class Channel:
         """Hand each response to its request until the connection ends."""
         try:
             while True:
-                envelope = decode_envelope(await self._socket.receive())
+                message = await self._socket.receive_any()
+                if isinstance(message, bytes):
+                    await self._streams.feed(message)
+                    continue
+                envelope = decode_envelope(message)
                 if not isinstance(envelope, Response):
                     raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
                 future = self._waiting.get(envelope.message_id)
@@ -351,9 +376,8 @@ class Channel:
         if self._failure is not None:
             return
         self._failure = error
-        if self._established is not None:
-            self._established.session.close()
-            self._established = None
+        self._renewal.close()
+        self._streams.fail(_for_waiting(error))
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(_for_waiting(error))
@@ -368,9 +392,10 @@ class Channel:
 class _Progress:
     """How far a request came: whether it may have reached the peer."""
 
-    __slots__ = ("sent",)
+    __slots__ = ("before_sending", "sent")
 
-    def __init__(self) -> None:
+    def __init__(self, before_sending: Callable[[Established], None]) -> None:
+        self.before_sending = before_sending
         self.sent = False
 
 

@@ -15,7 +15,13 @@ from ..limits import (
     MAX_CONNECTIONS,
     MAX_REQUESTS_IN_FLIGHT,
     MAX_SESSIONS_PER_CONNECTION,
+    RENEW_AFTER_RECORDS,
+    RENEW_AFTER_S,
     REQUEST_TIMEOUT_S,
+    SEND_TIMEOUT_S,
+    SESSION_MAX_AGE_S,
+    SESSION_MAX_RECORDS,
+    STREAM_RENEW_AFTER_RECORDS,
 )
 
 __all__ = ["ClientConfig", "ServiceConfig"]
@@ -31,6 +37,13 @@ class ClientConfig:
         request_timeout_s: one request, from the call to the verified answer.
         envelope_ttl_s: how long what we send is valid; 1..300 whole seconds.
         max_in_flight: requests at once on one channel; a further one waits.
+        renew_after_records: how many records a session carries before its
+            successor is made beside it; at most 1,000.
+        renew_after_s: how old a session grows before, or a stream; at most an hour.
+        stream_renew_after_records: how many records a stream carries in one
+            direction before its session's successor is made.
+        stream_send_timeout_s: how long a stream waits for a peer that does not
+            receive, before it gives the connection up.
     """
 
     connect_timeout_s: float = CONNECT_TIMEOUT_S
@@ -38,9 +51,17 @@ class ClientConfig:
     request_timeout_s: float = REQUEST_TIMEOUT_S
     envelope_ttl_s: int = ENVELOPE_TTL_S
     max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
+    renew_after_records: int = RENEW_AFTER_RECORDS
+    renew_after_s: float = RENEW_AFTER_S
+    stream_renew_after_records: int = STREAM_RENEW_AFTER_RECORDS
+    stream_send_timeout_s: float = SEND_TIMEOUT_S
 
     def __post_init__(self) -> None:
         _check(self)
+        if self.renew_after_records > SESSION_MAX_RECORDS:
+            raise UsageError(f"a session ends after {SESSION_MAX_RECORDS} records")
+        if self.renew_after_s > SESSION_MAX_AGE_S:
+            raise UsageError(f"a session ends after {SESSION_MAX_AGE_S:g} s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +78,12 @@ class ServiceConfig:
         handler_timeout_s: how long the handler may take for one request.
         envelope_ttl_s: how long what we send is valid; 1..300 whole seconds.
         max_connections: at once; a further one is refused.
-        max_sessions: per connection; the oldest gives way.
+        max_sessions: per connection; the oldest that was never used gives way, or
+            else the oldest. A channel that renews its session under load uses four.
         max_in_flight: requests at once on one connection; the socket is not read
             while there are more, so that a flood waits at its sender.
+        stream_send_timeout_s: how long a stream waits for a peer that does not
+            receive, before it gives the connection up.
     """
 
     path: str = "/sage"
@@ -71,6 +95,7 @@ class ServiceConfig:
     max_connections: int = MAX_CONNECTIONS
     max_sessions: int = MAX_SESSIONS_PER_CONNECTION
     max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
+    stream_send_timeout_s: float = SEND_TIMEOUT_S
 
     def __post_init__(self) -> None:
         _check(self)

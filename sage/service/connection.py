@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..encoding import b64u_encode
@@ -38,6 +39,7 @@ from ..errors import (
     RemoteFailure,
     ResolutionError,
     SageError,
+    SessionClosed,
 )
 from ..handshake import Binding, Responder
 from ..identity import Resolver
@@ -54,6 +56,9 @@ from .clock import Clock
 from .config import ServiceConfig
 from .message import Handler, Message
 from .operation import Operation
+from .stream import StreamHandler
+from .stream_host import StreamHost
+from .stream_opening import CONTINUES, StreamOpening
 
 __all__ = ["GENERIC_REFUSAL", "Connection", "Host"]
 
@@ -73,6 +78,7 @@ class Host:
     guard: ReplayGuard
     config: ServiceConfig
     clock: Clock
+    stream_handler: StreamHandler | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -97,15 +103,19 @@ class Connection:
         self._sessions: dict[SessionId, _Accepted] = {}
         self._slots = asyncio.Semaphore(host.config.max_in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._streams = StreamHost(host.stream_handler, carrier=self, clock=host.clock)
         self._authenticated = False
 
     async def run(self) -> None:
         """Serve until the peer leaves, fails, or is silent for too long."""
         try:
             while True:
-                text = await self._next_message()
+                message = await self._next_message()
+                if isinstance(message, bytes):
+                    await self._streams.feed(message)
+                    continue
                 await self._slots.acquire()
-                task = asyncio.create_task(self._serve(text))
+                task = asyncio.create_task(self._serve(message))
                 self._tasks.add(task)
                 task.add_done_callback(self._done)
                 if not self._authenticated:
@@ -120,20 +130,46 @@ class Connection:
 
     async def close(self, code: int = 1001) -> None:
         """Say goodbye; `run` ends by itself."""
+        self._streams.fail(ConnectionLost("the service said goodbye"))
         await self._socket.close(code)
 
-    async def _next_message(self) -> str:
+    async def send_record(self, record: bytes) -> None:
+        """Send one record of a stream; see `Carrier`."""
+        limit = self._host.config.stream_send_timeout_s
+        await self._socket.send_binary(record, timeout_s=limit)
+
+    async def give_up(self, error: SageError) -> None:
+        """End the connection for a stream's sake; see `Carrier`."""
+        if isinstance(error, PeerError):
+            await self._refuse(error)
+        else:
+            logger.info("the connection was given up: %s", error)
+            await self._socket.close(1011, GENERIC_REFUSAL)
+
+    async def _next_message(self) -> str | bytes:
         config = self._host.config
         if self._authenticated:
-            limit = config.idle_timeout_s
-        else:
-            limit = config.first_message_timeout_s
+            return await self._next_authenticated()
+        limit = config.first_message_timeout_s
         text = await within(limit, self._socket.receive(), "waiting for a message")
-        if not self._authenticated and len(text) > UNAUTHENTICATED_MAX_BYTES:
+        if len(text) > UNAUTHENTICATED_MAX_BYTES:
             raise DecodeError(
                 "a long message before a handshake", code=Code.SIZE_EXCEEDED
             )
         return text
+
+    async def _next_authenticated(self) -> str | bytes:
+        """Wait for a message; a stream on which we send is not idle."""
+        limit = self._host.config.idle_timeout_s
+        while True:
+            try:
+                return await within(
+                    limit, self._socket.receive_any(), "waiting for a message"
+                )
+            except DeadlineExceeded:
+                expires = self._streams.expires_at
+                if expires is None or expires <= self._host.clock.now():
+                    raise
 
     async def _serve(self, text: str) -> None:
         """Turn one message into one answer, or end the connection."""
@@ -146,13 +182,19 @@ class Connection:
                 recipient=self._host.agent.did,
                 unix_time=self._host.clock.unix_time(),
             )
+            afterwards = None
             if request.encoding == "plain":
                 response = await self._shake_hands(request)
             else:
-                response = await self._deliver(request)
+                response, afterwards = await self._deliver(request)
             await self._socket.send(response.encode())
+            if afterwards is not None:
+                afterwards()
         except ConnectionLost:
             logger.debug("the client left before its answer")
+        except SessionClosed:
+            # Its session gave way to newer ones; nothing else can carry the answer.
+            logger.info("a session ended before its answer")
         except SageError as exc:
             await self._refuse(exc)
         except Exception:
@@ -166,6 +208,7 @@ class Connection:
     async def _refuse(self, error: SageError) -> None:
         logger.warning("refused: %s (%s)", error, getattr(error, "code", "-"))
         code = error.close_code if isinstance(error, PeerError) else 1008
+        self._streams.fail(ConnectionLost("the connection was refused"))
         await self._socket.close(code, GENERIC_REFUSAL)
 
     async def _end(self) -> None:
@@ -175,6 +218,7 @@ class Connection:
             accepted.close()
         self._sessions.clear()
         await self._socket.close()
+        await self._streams.finish(limit_s=self._host.config.handler_timeout_s)
 
     # --- handshake ---------------------------------------------------------------
 
@@ -228,13 +272,21 @@ class Connection:
 
     def _keep(self, accepted: _Accepted) -> None:
         if len(self._sessions) >= self._host.config.max_sessions:
-            oldest = next(iter(self._sessions))
-            self._sessions.pop(oldest).close()
+            # A client that gave a handshake up never used what came of it. The last
+            # one may be about to be used.
+            *before, _ = self._sessions.values()
+            unused = (one for one in before if not one.confirmed)
+            leaving = next(unused, next(iter(self._sessions.values())))
+            del self._sessions[leaving.binding.session_id]
+            leaving.close()
         self._sessions[accepted.binding.session_id] = accepted
 
     # --- session -----------------------------------------------------------------
 
-    async def _deliver(self, request: Request) -> Response:
+    async def _deliver(
+        self, request: Request
+    ) -> tuple[Response, Callable[[], None] | None]:
+        """Return the answer, and what there is to do once it was sent."""
         accepted = self._sessions.get(SessionId(request.session_id or ""))
         if accepted is None:
             raise AuthenticationError(code=Code.SESSION_UNKNOWN)
@@ -244,24 +296,56 @@ class Connection:
         verify_request(request, accepted.binding.init_key)
         self._require_current(operation, accepted)
         plaintext = await self._accept(request, accepted)
-        message = Message(
-            payload=plaintext,
-            peer=request.did,
-            id=request.id,
-            session_id=accepted.binding.session_id,
-            metadata=request.metadata or {},
-        )
-        data, error = await self._handle(message)
+        opening, data, error = None, b"", None
+        try:
+            opening = StreamOpening.decode_request(plaintext)
+        except DecodeError as exc:
+            logger.warning("no stream: %s (%s)", exc, exc.code)
+            error = "operation_failed"
+        else:
+            if opening is None:
+                data, error = await self._answer(request, plaintext)
         await operation.pass_gate()
         self._require_current(operation, accepted)
-        header = self._header(request, error=error)
-        return seal_response(
-            header,
+        if accepted.session.closed:
+            raise SessionClosed("the session gave way to newer ones")
+        afterwards = None
+        if opening is not None:
+            data, error, afterwards = self._grant(opening, request, accepted)
+        response = seal_response(
+            self._header(request, error=error),
             data,
             session=accepted.session,
             key=self._host.agent.signing_key,
             now=self._host.clock.now(),
         )
+        return response, afterwards
+
+    async def _answer(
+        self, request: Request, plaintext: bytes
+    ) -> tuple[bytes, str | None]:
+        message = Message(
+            payload=plaintext,
+            peer=request.did,
+            id=request.id,
+            session_id=SessionId(request.session_id or ""),
+            metadata=request.metadata or {},
+        )
+        return await self._handle(message)
+
+    def _grant(
+        self, opening: StreamOpening, request: Request, accepted: _Accepted
+    ) -> tuple[bytes, str | None, Callable[[], None] | None]:
+        try:
+            afterwards = self._streams.grant(
+                opening,
+                session=accepted.session,
+                peer=request.did,
+                continues=(request.metadata or {}).get(CONTINUES),
+            )
+        except RemoteFailure as exc:
+            return b"", exc.reason, None
+        return opening.encode_answer(), None, afterwards
 
     async def _accept(self, request: Request, accepted: _Accepted) -> bytes:
         """Authenticate the record, reserve, then move the session (HPKE-05)."""

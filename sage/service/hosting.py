@@ -218,5 +218,8 @@ def _config(
         ws=_WebSocket,
         ws_max_size=UNAUTHENTICATED_MAX_BYTES,
         ws_per_message_deflate=False,
+        # Pings keep middleboxes awake, but a pong that waits behind unread records
+        # is no reason to hang up: every wait has a limit of its own.
+        ws_ping_timeout=None,
         timeout_graceful_shutdown=1,
     )

@@ -37,6 +37,12 @@ class Established:
     used_at: float
     in_flight: int = 0
     retired: bool = False
+    number: int = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing uses it or will."""
+        return self.retired and not self.in_flight
 
     def release(self) -> None:
         """Count one use less; a retired session closes with its last use."""

@@ -19,6 +19,7 @@ from .config import ServiceConfig
 from .connection import GENERIC_REFUSAL, Connection, Host
 from .message import Handler
 from .respond import respond_lifespan, respond_text
+from .stream import StreamHandler
 
 __all__ = ["Service"]
 
@@ -32,6 +33,8 @@ class Service:
         agent: who we are; its record must be resolvable.
         resolver: where both records are read, afresh for every operation.
         handler: answers each authenticated message.
+        stream_handler: serves each stream that a peer opens; without one, they are
+            refused.
         guard: remembers what was accepted. Without one, an agent generated in this
             process gets a guard in memory; an agent that was loaded gets one that
             refuses everything for the first 360 s, because what was accepted
@@ -53,6 +56,7 @@ class Service:
         config: ServiceConfig | None = None,
         clock: Clock | None = None,
         require_tls: bool = True,
+        stream_handler: StreamHandler | None = None,
     ) -> None:
         if guard is None:
             guard = MemoryReplayGuard(assume_no_history=agent.is_new)
@@ -68,6 +72,7 @@ class Service:
             guard=guard,
             config=config if config is not None else ServiceConfig(),
             clock=clock if clock is not None else Clock(),
+            stream_handler=stream_handler,
         )
         self._require_tls = require_tls
         self._connections: set[Connection] = set()

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from .deadline import within
     from .host_map import load_host_map
     from .https_get import HttpResponse, HttpsGetter
+    from .records import Records
+    from .stream import (
+        RecordHandler,
+        RecordStream,
+        open_tcp,
+        open_unix,
+        serve_tcp,
+        serve_unix,
+    )
     from .web_resolver import WebResolver
     from .websocket import WebSocket
 
@@ -21,9 +30,16 @@ __all__ = [
     "HostMap",
     "HttpResponse",
     "HttpsGetter",
+    "RecordHandler",
+    "RecordStream",
+    "Records",
     "WebResolver",
     "WebSocket",
     "load_host_map",
+    "open_tcp",
+    "open_unix",
+    "serve_tcp",
+    "serve_unix",
     "within",
 ]
 
@@ -35,9 +51,16 @@ __getattr__, __dir__ = lazy_names(
         "HostMap": ".address",
         "HttpResponse": ".https_get",
         "HttpsGetter": ".https_get",
+        "RecordHandler": ".stream",
+        "RecordStream": ".stream",
+        "Records": ".records",
         "WebResolver": ".web_resolver",
         "WebSocket": ".websocket",
         "load_host_map": ".host_map",
+        "open_tcp": ".stream",
+        "open_unix": ".stream",
+        "serve_tcp": ".stream",
+        "serve_unix": ".stream",
         "within": ".deadline",
     },
 )

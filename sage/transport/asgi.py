@@ -81,16 +81,28 @@ class AsgiWebSocket:
             ProtocolError: a binary message.
             DecodeError: longer than 16 MiB, where the ASGI server let it through.
         """
-        message = await self._next_message()
-        if message["type"] != "websocket.receive":
-            self._closed = True
-            raise ConnectionLost(f"the client left ({message.get('code', 1005)})")
-        text: str | None = message.get("text")
-        if text is None:
+        message = await self.receive_any()
+        if not isinstance(message, str):
             raise ProtocolError("a binary message", code=Code.FRAME_MALFORMED)
-        if len(text) > ENVELOPE_MAX_BYTES:
+        return message
+
+    async def receive_any(self) -> str | bytes:
+        """Wait for the next message: text as ``str``, binary as ``bytes``.
+
+        Raises:
+            ConnectionLost: the client left, or we closed.
+            DecodeError: longer than 16 MiB, where the ASGI server let it through.
+        """
+        event = await self._next_message()
+        if event["type"] != "websocket.receive":
+            self._closed = True
+            raise ConnectionLost(f"the client left ({event.get('code', 1005)})")
+        # ASGI: one of the two keys, or the other one with None.
+        text: str | None = event.get("text")
+        message: str | bytes = event["bytes"] if text is None else text
+        if len(message) > ENVELOPE_MAX_BYTES:
             raise DecodeError("a message over 16 MiB", code=Code.SIZE_EXCEEDED)
-        return text
+        return message
 
     async def send(self, message: bytes) -> None:
         """Send UTF-8 bytes as one text message.
@@ -99,13 +111,20 @@ class AsgiWebSocket:
             ConnectionLost: the client left.
             DeadlineExceeded: the client did not read for 10 s.
         """
-        if self._closed:
-            raise ConnectionLost("the client left")
-        await within(
-            SEND_TIMEOUT_S,
-            self._transmit({"type": "websocket.send", "text": message.decode("utf-8")}),
-            "sending",
+        await self._deliver(
+            {"type": "websocket.send", "text": message.decode("utf-8")}, SEND_TIMEOUT_S
         )
+
+    async def send_binary(
+        self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S
+    ) -> None:
+        """Send bytes as one binary message.
+
+        Raises:
+            ConnectionLost: the client left.
+            DeadlineExceeded: the client did not read for ``timeout_s``.
+        """
+        await self._deliver({"type": "websocket.send", "bytes": message}, timeout_s)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, within a second, whatever the client does. Idempotent."""
@@ -120,6 +139,11 @@ class AsgiWebSocket:
             await within(CLOSE_TIMEOUT_S, self._transmit(message), "closing")
         except (ConnectionLost, TimeoutError):
             return
+
+    async def _deliver(self, message: AsgiMessage, timeout_s: float) -> None:
+        if self._closed:
+            raise ConnectionLost("the client left")
+        await within(timeout_s, self._transmit(message), "sending")
 
     async def _next_message(self) -> AsgiMessage:
         """Wait for an event of the server, or for our own `close`."""

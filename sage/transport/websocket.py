@@ -1,7 +1,8 @@
-"""The client end of a WebSocket over TLS: whole text messages, nothing else.
+"""The client end of a WebSocket over TLS: whole messages, not compressed.
 
 TRANSPORT-05: one UTF-8 JSON envelope in each reassembled text message, up to
-16 MiB; binary messages and per-message compression are refused.
+16 MiB. Binary messages are for the records of an open stream; whoever waits for an
+envelope refuses them.
 """
 
 from __future__ import annotations
@@ -73,6 +74,11 @@ class WebSocket:
             open_timeout=None,
             close_timeout=CLOSE_TIMEOUT_S,
             max_size=ENVELOPE_MAX_BYTES,
+            # Messages that wait for us; beyond them the socket is not read.
+            max_queue=4,
+            # Pings keep middleboxes awake, but a pong that waits behind unread
+            # records is no reason to hang up: every wait has a limit of its own.
+            ping_timeout=None,
         )
         try:
             connection = await within(timeout_s, opening, f"connecting to {url}")
@@ -91,11 +97,18 @@ class WebSocket:
             ConnectionLost: the connection has ended.
             DeadlineExceeded: the peer did not read for ``timeout_s``.
         """
-        sending = self._connection.send(message, text=True)
-        try:
-            await within(timeout_s, sending, "sending", may_have_run=True)
-        except ConnectionClosed as exc:
-            raise ConnectionLost(_reason(exc)) from exc
+        await self._transmit(message, timeout_s=timeout_s, text=True)
+
+    async def send_binary(
+        self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S
+    ) -> None:
+        """Send bytes as one binary message.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+            DeadlineExceeded: the peer did not read for ``timeout_s``.
+        """
+        await self._transmit(message, timeout_s=timeout_s, text=False)
 
     async def receive(self) -> str:
         """Wait for the next text message.
@@ -105,13 +118,21 @@ class WebSocket:
                 a message is longer than 16 MiB or not UTF-8.
             ProtocolError: a binary message.
         """
-        try:
-            message = await self._connection.recv()
-        except ConnectionClosed as exc:
-            raise ConnectionLost(_reason(exc)) from exc
+        message = await self.receive_any()
         if not isinstance(message, str):
             raise ProtocolError("a binary message", code=Code.FRAME_MALFORMED)
         return message
+
+    async def receive_any(self) -> str | bytes:
+        """Wait for the next message: text as ``str``, binary as ``bytes``.
+
+        Raises:
+            ConnectionLost: as for `receive`.
+        """
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed as exc:
+            raise ConnectionLost(_reason(exc)) from exc
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, within a second, whatever the peer does. Idempotent."""
@@ -120,6 +141,13 @@ class WebSocket:
                 await self._connection.close(code, reason)
         except TimeoutError:
             self._connection.transport.abort()
+
+    async def _transmit(self, message: bytes, *, timeout_s: float, text: bool) -> None:
+        sending = self._connection.send(message, text=text)
+        try:
+            await within(timeout_s, sending, "sending", may_have_run=True)
+        except ConnectionClosed as exc:
+            raise ConnectionLost(_reason(exc)) from exc
 
 
 class _Connect(connect):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from sage.errors import LimitReached, ReplayError, SessionClosed
+from sage.session import STREAM
+from sage.types import Role
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +40,124 @@ def run_together(work, count=8):
         thread.join()
     if errors:
         raise errors[0]
+
+
+THREADS, SEALS = 8, 50_000
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(params=[0.005, 1e-6], ids=["5 ms", "1 us"])
+def _switch_interval(request, _impatient_interpreter):
+    sys.setswitchinterval(request.param)
+
+
+@pytest.mark.parametrize(
+    ("size", "seals"),
+    [(32, SEALS), (16_384, SEALS // 5), pytest.param(16_384, SEALS, marks=SLOW)],
+)
+@pytest.mark.usefixtures("_switch_interval")
+def test_eight_threads_on_one_stream(twin, size, seals):
+    """No sequence number twice, none missing, and every nonce is its number."""
+    ada, grace = (
+        twin.SessionCore(STREAM, bytes(32), bytes(32), role, session_id=bytes(16))
+        for role in Role
+    )
+    numbers = [[] for _ in range(THREADS)]
+    samples = []
+
+    def work(number):
+        plaintext, seal, mine = bytes([number]) * size, ada.seal, numbers[number]
+        for turn in range(seals):
+            record = seal(plaintext)
+            mine.append(record[:20])
+            if turn % 997 == 0:
+                samples.append((record, plaintext))
+
+    run_together(work, THREADS)
+    headers = sorted(header for mine in numbers for header in mine)
+    total = THREADS * seals
+    assert ada.sent == total
+    assert headers == [
+        seq.to_bytes(8, "big") + bytes(4) + seq.to_bytes(8, "big")
+        for seq in range(total)
+    ]
+    for mine in numbers:
+        assert mine == sorted(mine)
+    for record, plaintext in samples:
+        assert grace.authenticate(record)[1] == plaintext
+
+
+@pytest.mark.parametrize("size", [40, 5000])
+def test_threads_that_seal_many_and_into(twin, size):
+    ada, grace = (
+        twin.SessionCore(STREAM, bytes(32), bytes(32), role, session_id=bytes(16))
+        for role in Role
+    )
+    records = []
+
+    def work(number):
+        out = bytearray(size + 36)
+        for _ in range(60):
+            got = ada.seal_many([bytes([number]) * size] * 5)
+            seqs = [int.from_bytes(record[:8], "big") for record in got]
+            assert seqs == list(range(seqs[0], seqs[0] + 5))
+            records.extend(got)
+            ada.seal_into(bytes([number]) * size, out)
+            records.append(bytes(out))
+
+    run_together(work)
+    assert ada.sent == len(records) == 8 * 60 * 6
+    assert len({record[:8] for record in records}) == len(records)
+    records.sort()
+    assert {row[0] for row in grace.open_many(records)} == set(range(8))
+
+
+def test_generations_that_threads_cross_together(twin):
+    """Who is late seals under the key of its own number, not of the newest."""
+    few = replace(STREAM, generation_records=7)
+    ada, grace = (
+        twin.SessionCore(few, bytes(32), bytes(32), role, session_id=bytes(16))
+        for role in Role
+    )
+    records = []
+
+    def work(number):
+        for _ in range(100):
+            records.extend(ada.seal_many([bytes([number])] * 5))
+            records.append(ada.seal(bytes([number])))
+
+    run_together(work)
+    records.sort()
+    opened = grace.open_many(records)
+    assert sorted({row[0] for row in opened}) == list(range(8))
+    assert len(opened) == 8 * 600
+
+
+@pytest.mark.parametrize("size", [16, 300_000])
+def test_what_is_under_way_when_a_session_closes_is_refused(twin, size):
+    """Once close() has returned, no call that it overtook gives a record."""
+    for _ in range(10):
+        ada = twin.SessionCore(
+            STREAM, bytes(32), bytes(32), Role.INITIATOR, session_id=bytes(16)
+        )
+        closed, late = threading.Event(), []
+
+        def work(number, ada=ada, closed=closed, late=late):
+            try:
+                if number == 0:
+                    while ada.sent < 50:
+                        ada.seal(bytes(size))
+                    ada.close()
+                    closed.set()
+                while True:
+                    before = closed.is_set()
+                    ada.seal(bytes(size))
+                    late.append(before)
+            except SessionClosed:
+                pass
+
+        run_together(work, 4)
+        assert not any(late)
 
 
 @pytest.mark.parametrize("size", [16, 20_000])  # the engine frees the GIL or not

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -97,6 +99,73 @@ def test_against_a_model(twin):
         machine(twin.ReplayWindow),
         settings=settings(max_examples=60, stateful_step_count=60, deadline=None),
     )
+
+
+def walk(window, steps, seed):
+    """Step along the whole range, near the highest and back, beside a set.
+
+    The model keeps what the window may remember, and forgets it later than the
+    window does.
+    """
+    chance = random.Random(seed)
+    choose, near, accept = chance.random, chance.randrange, window.accept
+    seen, highest, refused = set(), 0, 0
+    for _ in range(steps):
+        pick = choose()
+        if pick < 0.6:
+            seq = highest + near(-8, 4)
+        elif pick < 0.9:
+            seq = highest + near(-1040, 3)
+        elif pick < 0.999:
+            seq = highest + near(-3, 1500)
+        else:
+            seq = near(TOP - 5000, TOP + 1) if pick > 0.99999 else highest + 2**33
+        if not 0 <= seq <= TOP:
+            # At the end of the range: begin again, with a new window.
+            window, seen, highest = type(window)(), set(), 0
+            accept = window.accept
+            continue
+        fresh = seq > highest or (highest - seq < WIDTH and seq not in seen)
+        try:
+            accept(seq)
+            kind = None
+        except (ReplayError, StaleError) as exc:
+            kind = type(exc)
+        if not fresh:
+            refused += 1
+            assert kind is (StaleError if highest - seq >= WIDTH else ReplayError), seq
+            continue
+        assert kind is None, (seq, highest)
+        seen.add(seq)
+        highest = max(highest, seq)
+        if len(seen) > 8 * WIDTH:
+            seen = {kept for kept in seen if highest - kept < 2 * WIDTH}
+    return refused
+
+
+def test_a_long_walk(twin):
+    steps = 1_000_000
+    assert steps // 10 < walk(twin.ReplayWindow(), steps, 0x5A6E) < steps
+
+
+@pytest.mark.slow
+def test_a_very_long_walk(twin):
+    steps = 10_000_000
+    assert steps // 10 < walk(twin.ReplayWindow(), steps, 0x5A6F) < steps
+
+
+def test_a_walk_at_the_top_of_the_range(twin):
+    for top in (2**48 - 1, TOP):
+        window, seen, highest = twin.ReplayWindow(), set(), 0
+        chance = random.Random(top)
+        for _ in range(20_000):
+            seq = top - chance.randrange(3 * WIDTH)
+            fresh = seq > highest or (highest - seq < WIDTH and seq not in seen)
+            assert (verdict(window.accept, seq) is None) is fresh
+            if fresh:
+                seen.add(seq)
+                highest = max(highest, seq)
+        assert len(seen) > WIDTH // 2
 
 
 @pytest.mark.parametrize("start", [0, 5, 1023, 1024, 1025, 2**32, TOP - 1024, TOP])

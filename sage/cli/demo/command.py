@@ -24,6 +24,7 @@ from ..files import Found, find_files
 from ..progress import showing_progress
 from ..send import print_failures
 from ..sending import Outcome, send_files
+from ..streaming import Streamed, stream_files
 from ..terminal import make_console, make_table
 from ..text import printable, readable_bytes
 
@@ -41,10 +42,11 @@ class _Run:
     outcome: Outcome
     sessions: int
     handshake_s: float
+    streamed: Streamed
 
     @property
     def complete(self) -> bool:
-        return not self.outcome.failures
+        return not self.outcome.failures and not self.streamed.failures
 
 
 def demo(
@@ -56,7 +58,8 @@ def demo(
     """Run two agents over TLS, send real files, then try to break in.
 
     Grace serves in one process, a registry in another; Ada, in this one, resolves
-    Grace, shakes hands, sends every file below DIR, and checks each SHA-256 receipt.
+    Grace, shakes hands, sends every file below DIR, and checks each SHA-256 receipt;
+    then she streams them once more, and checks the receipts again.
     Then a replay, a tampered message and an impostor are tried, and must be refused.
     Exits with 1 when a receipt is missing or an attack is not refused.
     """
@@ -131,7 +134,10 @@ async def _send(console: Console, stage: Stage, files: list[Found]) -> _Run:
 
         with showing_progress(console, files) as progress:
             outcome = await send_files(ask, files, progress=progress)
-    return _Run(outcome, len(sessions), handshake_s)
+        with showing_progress(console, files) as progress:
+            async with channel.stream() as stream:
+                streamed = await stream_files(stream, files, progress=progress)
+    return _Run(outcome, len(sessions), handshake_s, streamed)
 
 
 def _print_run(console: Console, run: _Run) -> None:
@@ -152,9 +158,23 @@ def _print_run(console: Console, run: _Run) -> None:
         ("latency p50 / p95 / p99", f"{' / '.join(latencies)} ms"),
         ("time", f"{seconds:.2f} s"),
         ("rate", f"{messages / seconds:.0f} msg/s, {size / seconds / 1e6:.1f} MB/s"),
+        *_stream_rows(run.streamed),
     ]
     print_failures(console, outcome)
     console.print(make_table("", "", rows=rows))
+
+
+def _stream_rows(streamed: Streamed) -> list[tuple[str, str]]:
+    seconds, size = max(streamed.seconds, 1e-9), streamed.total_bytes
+    rate = f"{streamed.records / seconds:.0f} msg/s, {size / seconds / 1e6:.1f} MB/s"
+    return [
+        (
+            "streamed",
+            f"{streamed.files} files with a receipt, {len(streamed.failures)} without",
+        ),
+        ("stream messages", f"{streamed.records} records, {readable_bytes(size)}"),
+        ("stream rate", rate),
+    ]
 
 
 def _print_verdicts(console: Console, verdicts: list[Verdict]) -> None:

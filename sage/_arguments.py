@@ -1,0 +1,99 @@
+"""The arguments that both kernels take: buffers, sequences of them, arrays.
+
+Whatever the caller passes becomes one row of bytes or a `UsageError`; the kernels
+behind never look at a type again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from sys import modules
+from typing import Any
+
+from .errors import ResourceError, SageError, UsageError
+from .types import Buffer
+
+__all__ = ["flat", "listed", "matrix", "matrix_like", "matrix_out", "note", "writable"]
+
+
+def flat(data: Any, name: str) -> bytes | memoryview:
+    """Return any buffer as one row of bytes, without copying where that is possible."""
+    try:
+        view = memoryview(data)
+    except (TypeError, ValueError, BufferError):
+        text = f"{name} must be bytes-like, not {type(data).__name__}"
+        raise UsageError(text) from None
+    if not view.c_contiguous:
+        raise UsageError(f"{name} must be contiguous")
+    return view if view.format == "B" and view.ndim == 1 else view.tobytes()
+
+
+def listed(items: Iterable[Buffer], name: str) -> list[Buffer]:
+    """Return what there is to iterate over as a list."""
+    try:
+        return list(items)
+    except TypeError:
+        kind = type(items).__name__
+        raise UsageError(f"{name} must be a sequence, not {kind}") from None
+
+
+def _array(data: Any, name: str) -> memoryview:
+    """Return a buffer as it is, if it is contiguous and made of bytes."""
+    try:
+        view = memoryview(data)
+    except (TypeError, ValueError, BufferError):
+        text = f"{name} must be bytes-like, not {type(data).__name__}"
+        raise UsageError(text) from None
+    if not view.c_contiguous or view.format not in ("B", "b", "c"):
+        raise UsageError(f"{name} must be contiguous and made of bytes")
+    return view
+
+
+def _row(view: memoryview) -> memoryview:
+    return view.cast("B") if view.nbytes else memoryview(bytearray())
+
+
+def writable(out: Any, size: int) -> memoryview:
+    """Return the caller's buffer as one row of bytes to write ``size`` into."""
+    view = _array(out, "out")
+    if view.readonly:
+        raise UsageError("out must be writable")
+    if view.nbytes < size:
+        raise UsageError(f"out must be {size} bytes or more, not {view.nbytes}")
+    return _row(view)
+
+
+def matrix(data: Any, name: str) -> tuple[memoryview, int, int]:
+    """Return an array's bytes in one row, and the number and size of its rows."""
+    view = _array(data, name)
+    if view.ndim != 2:
+        raise UsageError(f"{name} must have two dimensions, not {view.ndim}")
+    count, size = view.shape or (0, 0)
+    return _row(view), count, size
+
+
+def matrix_like(model: Any, count: int, size: int) -> Any:
+    """Make an array of the same kind."""
+    numpy = modules.get("numpy")
+    if numpy is not None and isinstance(model, numpy.ndarray):
+        return numpy.empty((count, size), numpy.uint8)
+    if not count * size:
+        raise UsageError("a memoryview cannot be empty: give out, or numpy arrays")
+    return memoryview(bytearray(count * size)).cast("B", (count, size))
+
+
+def matrix_out(out: Any, count: int, size: int) -> memoryview:
+    """Return the caller's array, of exactly this shape, as one row to write into."""
+    view = _array(out, "out")
+    if view.readonly:
+        raise UsageError("out must be writable")
+    if view.shape != (count, size):
+        raise UsageError(f"out must be {count} rows of {size} bytes")
+    return _row(view)
+
+
+def note(errors: dict[int, SageError], index: int, error: SageError) -> None:
+    """Note why a record did not open; a session that is at its end opens none."""
+    if isinstance(error, ResourceError) and index == len(errors):
+        raise error
+    errors[index] = error

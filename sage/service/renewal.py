@@ -1,0 +1,193 @@
+"""Which session a channel uses, and when the next one takes over.
+
+A session of version 0.10.0 ends after 1,000 records or an hour. Some way before, the
+channel shakes hands *beside* the running session, and switches between two requests:
+a request under way keeps the session that it began with, and a retired session closes
+with its last answer. So nothing is lost and nothing is sent twice. A renewal that
+fails is tried again, ever more rarely; its failure matters only to a request that
+finds the running session used up, and that one makes a last attempt of its own.
+
+A service keeps only so many sessions of a connection, and drops the oldest. Hence a
+new handshake waits while a request still holds a session that is not among the newest
+three.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from math import inf
+
+from ..errors import SageError, SessionClosed
+from ..limits import (
+    MAX_SESSIONS_IN_USE,
+    RENEW_RETRY_MAX_S,
+    RENEW_RETRY_S,
+    SESSION_IDLE_S,
+    SESSION_MAX_AGE_S,
+)
+from .clock import Clock
+from .config import ClientConfig
+from .initiation import Established
+
+__all__ = ["Renewal"]
+
+logger = logging.getLogger("sage.client")
+
+
+class Renewal:
+    """The sessions of one channel.
+
+    Args:
+        shake_hands: makes a session; whatever it raises is the failure.
+        config: when to renew.
+        clock: for ages.
+
+    Attributes:
+        current: the session for the next request, if there is one.
+    """
+
+    def __init__(
+        self,
+        shake_hands: Callable[[], Awaitable[Established]],
+        *,
+        config: ClientConfig,
+        clock: Clock,
+    ) -> None:
+        self._shake_hands, self._config, self._clock = shake_hands, config, clock
+        self.current: Established | None = None
+        self._live: list[Established] = []  # in the order of their making
+        self._made = 0
+        self._freed = asyncio.Event()
+        self._last_resort = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+        self._retry_at, self._retry_s = -inf, RENEW_RETRY_S
+        self._closed = False
+
+    async def acquire(self) -> Established:
+        """Return a session with room for one more request, and count the use.
+
+        The caller gives it back with `release`.
+
+        Raises:
+            SageError: there is none, and the attempt to make one failed.
+        """
+        if not self._has_room():
+            async with self._last_resort:
+                await self._make_room()
+        established = self.current
+        if established is None or self._closed:
+            raise SessionClosed("the channel was closed")
+        established.in_flight += 1
+        if self._is_due() and self._task is None:
+            self._start()
+        return established
+
+    def release(self, established: Established) -> None:
+        """Count one use less."""
+        established.release()
+        self._freed.set()
+
+    def retire(self, established: Established) -> None:
+        """Use a session no more; it closes with its last answer."""
+        if self.current is established:
+            self.current = None
+        if not established.retired:
+            established.retire()
+            self._freed.set()
+
+    async def renew(self) -> None:
+        """Make a new session for the next request on, or join in making it.
+
+        Raises:
+            SageError: the handshake failed.
+        """
+        task = self._task or self._start()
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            # Either we were cancelled, or close() ended what we were waiting for.
+            if not self._closed or not task.cancelled():
+                raise
+            raise SessionClosed("the channel was closed") from None
+
+    def close(self) -> None:
+        """Wipe every session and stop making new ones."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+        for established in self._live:
+            established.session.close()
+        self._live.clear()
+        self.current = None
+        self._freed.set()
+
+    async def _make_room(self) -> None:
+        if self._task is not None and not self._has_room():
+            with contextlib.suppress(SageError):
+                await self.renew()
+        if not self._has_room():
+            await self.renew()
+
+    def _start(self) -> asyncio.Task[None]:
+        self._task = asyncio.create_task(self._renew())
+        self._task.add_done_callback(self._done)
+        return self._task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            logger.info("a renewal failed: %s", error)
+            self._retry_at = self._clock.now() + self._retry_s
+            self._retry_s = min(2 * self._retry_s, RENEW_RETRY_MAX_S)
+
+    async def _renew(self) -> None:
+        await self._wait_for_the_oldest()
+        established = await self._shake_hands()
+        if self._closed:
+            # The channel ended meanwhile, and nobody would close this session.
+            established.session.close()
+            raise SessionClosed("the channel was closed")
+        self._made += 1
+        established.number = self._made
+        self._live.append(established)
+        previous, self.current = self.current, established
+        self._retry_s = RENEW_RETRY_S
+        if previous is not None:
+            previous.retire()
+
+    async def _wait_for_the_oldest(self) -> None:
+        """Wait until the service can drop its oldest session without harm."""
+        while True:
+            self._live = [e for e in self._live if not e.finished]
+            kept = self._made + 2 - MAX_SESSIONS_IN_USE
+            if not self._live or self._live[0].number >= kept:
+                return
+            self._freed.clear()
+            await self._freed.wait()
+
+    def _is_due(self) -> bool:
+        established, config = self.current, self._config
+        if established is None:
+            return False
+        now = self._clock.now()
+        return now >= self._retry_at and (
+            established.session.sent >= config.renew_after_records
+            or now - established.made_at >= config.renew_after_s
+        )
+
+    def _has_room(self) -> bool:
+        established = self.current
+        if established is None or established.session.closed:
+            return False
+        # Requests under way have a record each to come; the margin covers the time
+        # for which a request may wait for its answer.
+        now, margin = self._clock.now(), self._config.request_timeout_s
+        return (
+            established.session.records_left > 0
+            and now - established.made_at < SESSION_MAX_AGE_S - margin
+            and now - established.used_at < SESSION_IDLE_S - margin
+        )

@@ -1,0 +1,298 @@
+"""Sessions that give way to the next, under requests that do not notice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from sage.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    SageError,
+    SessionClosed,
+    TransportError,
+)
+from sage.service import ClientConfig, Clock, Message
+from sage.service.initiation import Established
+from sage.service.renewal import Renewal
+from sage.session import Session
+from sage.types import Role
+
+
+class Bench:
+    """A `Renewal` whose handshakes do as they are told."""
+
+    def __init__(self, **config: object) -> None:
+        self.now = 0.0
+        self.made: list[Established] = []
+        self.errors: list[SageError] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.renewal = Renewal(
+            self.shake_hands,
+            config=ClientConfig(**config),
+            clock=Clock(monotonic=lambda: self.now),
+        )
+
+    async def shake_hands(self) -> Established:
+        await self.go.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        session = Session.v0_10(bytes(32), bytes(32), Role.INITIATOR, now=self.now)
+        binding = SimpleNamespace(session_id=session.id)
+        made = Established(session, binding, made_at=self.now, used_at=self.now)
+        self.made.append(made)
+        return made
+
+    async def use(self, records: int = 1) -> Established:
+        for _ in range(records):
+            established = await self.renewal.acquire()
+            established.session.seal(b"", now=self.now)
+            self.renewal.release(established)
+            await asyncio.sleep(0)
+        return established
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_the_next_session_comes_beside_the_running_one():
+    bench = Bench(renew_after_records=10)
+    await bench.renewal.renew()
+    bench.go.clear()
+    # Due after ten, but used on while the handshake takes its time.
+    assert await bench.use(25) is bench.made[0]
+    assert len(bench.made) == 1
+    bench.go.set()
+    await settle()
+    assert await bench.use() is bench.made[1]
+    assert bench.made[0].session.closed
+
+
+async def test_a_request_keeps_the_session_that_it_began_with():
+    bench = Bench(renew_after_records=1)
+    await bench.renewal.renew()
+    under_way = await bench.renewal.acquire()
+    await bench.use(2)
+    await settle()
+    assert bench.renewal.current is not under_way
+    assert not under_way.session.closed
+    bench.renewal.release(under_way)
+    assert under_way.session.closed
+
+
+async def test_age_is_a_reason_too():
+    bench = Bench(renew_after_s=100.0)
+    await bench.renewal.renew()
+    bench.now = 100.0
+    assert await bench.use() is bench.made[0]
+    await settle()
+    assert await bench.use() is bench.made[1]
+
+
+async def test_a_failed_renewal_is_tried_again_ever_more_rarely():
+    bench = Bench(renew_after_records=1)
+    await bench.renewal.renew()
+    bench.errors = [ConnectFailed("no") for _ in range(3)]
+    for wait_s, left in ((0, 2), (0.5, 2), (1, 1), (1.5, 1), (2, 0), (3, 0), (4, 0)):
+        bench.now += wait_s
+        assert await bench.use(2) is not None
+        await settle()
+        assert len(bench.errors) == left
+    assert len(bench.made) == 2
+
+
+async def test_a_used_up_session_makes_a_last_attempt():
+    bench = Bench(renew_after_records=999)
+    await bench.renewal.renew()
+    bench.errors = [ConnectFailed("background")]
+    await bench.use(1000)
+    await settle()
+    assert not bench.errors
+    assert await bench.use() is bench.made[1]
+    bench.renewal.retire(bench.made[1])
+    bench.errors = [ConnectFailed("last resort")]
+    with pytest.raises(ConnectFailed, match="last resort"):
+        await bench.use()
+
+
+async def test_a_failing_background_attempt_is_not_the_last():
+    bench = Bench(renew_after_records=1)
+    await bench.renewal.renew()
+    bench.go.clear()
+    bench.errors = [ConnectFailed("background")]
+    await bench.use(2)
+    bench.renewal.retire(bench.made[0])
+    waiting = asyncio.create_task(bench.use())
+    await settle()
+    bench.go.set()
+    assert await waiting is bench.made[1]
+
+
+async def test_no_more_sessions_than_the_service_keeps():
+    """A session in use is always among the newest four that were asked for."""
+    bench = Bench()
+    await bench.renewal.renew()
+    slow = await bench.renewal.acquire()
+    for _ in range(3):
+        await bench.renewal.renew()
+    waiting = asyncio.create_task(bench.renewal.renew())
+    await settle()
+    assert len(bench.made) == 4
+    assert not waiting.done()
+    bench.renewal.release(slow)
+    await waiting
+    assert len(bench.made) == 5
+
+
+async def test_closing_ends_everything():
+    bench = Bench()
+    await bench.renewal.renew()
+    bench.go.clear()
+    waiting = asyncio.create_task(bench.renewal.renew())
+    await settle()
+    bench.renewal.close()
+    with pytest.raises(SessionClosed):
+        await waiting
+    assert bench.made[0].session.closed
+
+
+async def test_being_cancelled_is_not_being_closed():
+    bench = Bench()
+    bench.go.clear()
+    waiting = asyncio.create_task(bench.renewal.acquire())
+    await settle()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    # The handshake that it began serves the next one.
+    bench.go.set()
+    assert await bench.use() is bench.made[0]
+    assert len(bench.made) == 1
+
+
+# --- on real sockets ---------------------------------------------------------------
+
+
+@asynccontextmanager
+async def cutting_proxy(port: int):
+    """A way to the service that can be cut at any byte."""
+    writers: set[asyncio.StreamWriter] = set()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def pump(reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+    async def serve(reader, writer):
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            writer.transport.abort()
+            return
+        writers.update((writer, back))
+        for one in (pump(reader, back), pump(there, writer)):
+            task = asyncio.create_task(one)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    def cut():
+        for writer in writers:
+            writer.transport.abort()
+        writers.clear()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], cut
+    finally:
+        server.close()
+        cut()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+class Reconnecting:
+    """A client that connects again when its connection was cut; it repeats nothing."""
+
+    def __init__(self, connect) -> None:
+        self._connect, self._lock, self._channel = connect, asyncio.Lock(), None
+        self.connections, self.sessions = 0, set()
+
+    async def request(self, payload: bytes) -> bytes:
+        async with self._lock:
+            while self._channel is None or self._channel.closed:
+                if self._channel is not None:
+                    await self._channel.close()
+                with contextlib.suppress(TransportError):
+                    self._channel = await self._connect()
+                    self.connections += 1
+            channel = self._channel
+        answer = await channel.request(payload)
+        self.sessions.add(channel.session_id)
+        return answer
+
+    async def close(self) -> None:
+        if self._channel is not None:
+            await self._channel.close()
+
+
+@pytest.mark.parametrize(
+    "requests", [2000, pytest.param(20_000, marks=pytest.mark.slow)]
+)
+async def test_renewal_under_load(running, connecting, requests):
+    """Random cuts and a session every 50 records: nothing twice, nothing unclear."""
+    ran: Counter[bytes] = Counter()
+    chance = random.Random(7)
+
+    async def handler(message: Message) -> bytes:
+        ran[message.payload] += 1
+        return b"done " + message.payload
+
+    config = ClientConfig(renew_after_records=50)
+    answered, unclear, not_run = set(), set(), set()
+    async with (
+        running(handler) as url,
+        cutting_proxy(int(url.split(":")[2].split("/")[0])) as (port, cut),
+    ):
+        client = Reconnecting(
+            lambda: connecting(f"wss://localhost:{port}/sage", config=config)
+        )
+        bodies = iter([b"%d" % n for n in range(requests)])
+
+        async def work() -> None:
+            for body in bodies:
+                try:
+                    assert await client.request(body) == b"done " + body
+                except ConnectionLost as exc:
+                    (unclear if exc.may_have_run else not_run).add(body)
+                else:
+                    answered.add(body)
+
+        async def trouble() -> None:
+            while True:
+                await asyncio.sleep(chance.uniform(0.2, 0.8))
+                cut()
+
+        cutting = asyncio.create_task(trouble())
+        await asyncio.gather(*(work() for _ in range(24)))
+        cutting.cancel()
+        await client.close()
+    # Each in exactly one of the three.
+    assert len(answered | unclear | not_run) == requests
+    assert len(answered) + len(unclear) + len(not_run) == requests
+    assert all(ran[body] == 1 for body in answered)
+    assert all(ran[body] <= 1 for body in unclear)
+    assert not any(ran[body] for body in not_run)
+    assert client.connections >= 2
+    assert len(client.sessions) > requests // 200

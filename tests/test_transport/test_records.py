@@ -1,0 +1,196 @@
+"""Order, ends, switches and seams of a stream's records, without a wire."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sage.errors import (
+    AuthenticationError,
+    ProtocolError,
+    ReplayError,
+    SageError,
+    SessionClosed,
+    UsageError,
+)
+from sage.session import Session
+from sage.transport import Records
+from sage.types import Role
+
+NOW = 1.0
+_ids = count(1)
+
+
+def pair() -> tuple[Session, Session]:
+    stream_id = next(_ids).to_bytes(16, "big")
+    ours, theirs = (
+        Session.v0_10(bytes(32), bytes(32), role, now=0.0).derive_stream(
+            stream_id, "chacha20poly1305", now=0.0
+        )
+        for role in (Role.INITIATOR, Role.RESPONDER)
+    )
+    return ours, theirs
+
+
+def ends() -> tuple[Records, Records]:
+    ours, theirs = pair()
+    return Records(ours), Records(theirs)
+
+
+def test_there_and_back():
+    ada, grace = ends()
+    for n in range(5):
+        assert grace.open(ada.seal(b"%d" % n, now=NOW), now=NOW) == b"%d" % n
+        assert ada.open(grace.seal(b"-%d" % n, now=NOW), now=NOW) == b"-%d" % n
+    assert ada.record_max_bytes == 1024 * 1024 + 36
+    assert ada.expires_at == NOW + 600
+
+
+def test_the_end_of_each_direction():
+    ada, grace = ends()
+    assert grace.open(ada.end(now=NOW), now=NOW) == b""
+    assert ada.out_ended
+    assert grace.in_ended
+    assert not ada.ended
+    for sealing in (lambda: ada.seal(b"x", now=NOW), lambda: ada.end(now=NOW)):
+        with pytest.raises(UsageError):
+            sealing()
+    assert ada.open(grace.seal(b"still", now=NOW), now=NOW) == b"still"
+    assert ada.open(grace.end(now=NOW), now=NOW) == b""
+    assert ada.ended
+    assert grace.ended
+
+
+def test_nothing_comes_after_the_end():
+    ours, theirs = pair()
+    grace = Records(theirs)
+    grace.open(ours.seal(b"", now=NOW), now=NOW)
+    with pytest.raises(ProtocolError) as failure:
+        grace.open(ours.seal(b"more", now=NOW), now=NOW)
+    assert failure.value.code == "frame.malformed"
+
+
+@pytest.mark.parametrize("wrong", [b"", bytearray(), "text", None, 5])
+def test_what_cannot_be_sent(wrong):
+    ada, grace = ends()
+    with pytest.raises(UsageError):
+        ada.seal(wrong, now=NOW)
+    assert grace.open(ada.seal(b"x", now=NOW), now=NOW) == b"x"
+
+
+def test_a_missing_record_is_noticed():
+    ada, grace = ends()
+    ada.seal(b"dropped", now=NOW)
+    with pytest.raises(ProtocolError) as failure:
+        grace.open(ada.seal(b"next", now=NOW), now=NOW)
+    assert failure.value.code == "session.window"
+
+
+def test_repeated_and_forged_records():
+    ada, grace = ends()
+    record = ada.seal(b"x", now=NOW)
+    with pytest.raises(AuthenticationError):
+        grace.open(record[:-1] + bytes([record[-1] ^ 1]), now=NOW)
+    grace.open(record, now=NOW)
+    with pytest.raises(ReplayError):
+        grace.open(record, now=NOW)
+
+
+def test_each_direction_switches_by_itself():
+    ada, grace = ends()
+    for n in range(3):
+        grace.open(ada.seal(b"a%d" % n, now=NOW), now=NOW)
+    ours, theirs = pair()
+    ada.expect(ours)
+    grace.expect(theirs)
+    # Ada goes on for a while, and Grace has switched already.
+    grace.switch(theirs)
+    assert ada.open(grace.seal(b"new", now=NOW), now=NOW) == b"new"
+    assert grace.open(ada.seal(b"old", now=NOW), now=NOW) == b"old"
+    ada.switch(ours)
+    assert grace.open(ada.seal(b"new", now=NOW), now=NOW) == b"new"
+    assert ada.open(grace.seal(b"newer", now=NOW), now=NOW) == b"newer"
+
+
+def test_nothing_can_be_dropped_at_the_seam():
+    ada, grace = ends()
+    grace.open(ada.seal(b"1", now=NOW), now=NOW)
+    ada.seal(b"dropped by somebody", now=NOW)
+    ours, theirs = pair()
+    grace.expect(theirs)
+    ada.switch(ours)
+    with pytest.raises(SageError):
+        grace.open(ada.seal(b"2", now=NOW), now=NOW)
+
+
+def test_an_old_key_is_gone_after_the_switch():
+    ours, theirs = pair()
+    ada, grace = Records(ours), Records(theirs)
+    late = ours.seal(b"late", now=NOW)
+    new_ours, new_theirs = pair()
+    grace.expect(new_theirs)
+    grace.switch(new_theirs)
+    ada.switch(new_ours)
+    # As if Ada had sealed nothing before the switch.
+    new = new_ours.seal(b"new", (0).to_bytes(8, "big"), now=NOW)
+    assert grace.open(new, now=NOW) == b"new"
+    with pytest.raises((AuthenticationError, ReplayError)):
+        grace.open(late, now=NOW)
+    assert theirs.closed
+
+
+@given(st.lists(st.sampled_from(["ada", "grace", "renew"]), max_size=60))
+def test_nothing_is_lost_or_repeated_across_any_renewals(steps):
+    """Whoever is silent for how many renewals: the seam leads over all of them."""
+    ada, grace = ends()
+    numbers = {"ada": 0, "grace": 0}
+    for step in steps:
+        if step == "renew":
+            ours, theirs = pair()
+            ada.expect(ours)
+            grace.expect(theirs)
+            grace.switch(theirs)
+            ada.switch(ours)
+            continue
+        out, into = (ada, grace) if step == "ada" else (grace, ada)
+        data = b"%d" % numbers[step]
+        assert into.open(out.seal(data, now=NOW), now=NOW) == data
+        numbers[step] += 1
+    assert grace.open(ada.end(now=NOW), now=NOW) == b""
+    ada.close()
+    grace.close()
+
+
+def test_a_refused_successor_is_wiped():
+    ada, grace = ends()
+    ours, theirs = pair()
+    ada.expect(ours)
+    ada.forget(ours)
+    assert ours.closed
+    with pytest.raises(AuthenticationError):
+        ada.open(theirs.seal(b"x", now=NOW), now=NOW)
+    assert grace.open(ada.seal(b"x", now=NOW), now=NOW) == b"x"
+
+
+def test_of_many_successors_the_oldest_gives_way():
+    ada, _ = ends()
+    offered = [pair()[0] for _ in range(5)]
+    for session in offered:
+        ada.expect(session)
+    assert [session.closed for session in offered] == [True, True, False, False, False]
+
+
+def test_closing_wipes_all():
+    ours, _ = pair()
+    successor, _ = pair()
+    ada = Records(ours)
+    ada.expect(successor)
+    ada.close()
+    ada.close()
+    assert ours.closed
+    assert successor.closed
+    with pytest.raises(SessionClosed):
+        ada.seal(b"x", now=NOW)
