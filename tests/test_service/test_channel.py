@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -215,14 +216,14 @@ async def test_a_key_that_cannot_be_seen_closes_the_session(
 ):
     failing = Failing(resolver)
     async with running() as url, connecting(url, resolver=failing) as channel:
-        first = channel._established.session
+        first = channel._renewal.current.session
         failing.fails = True
         with pytest.raises(ResolutionError):
             await channel.request(b"1")
         assert first.closed
         failing.fails = False
         assert await channel.request(b"2") == b"echo:2"
-        assert channel._established.session is not first
+        assert channel._renewal.current.session is not first
 
 
 async def test_a_request_beside_the_one_that_closed_the_session(
@@ -244,25 +245,32 @@ async def test_a_request_beside_the_one_that_closed_the_session(
         assert lost.value.may_have_run
 
 
-async def test_a_channel_that_ends_during_a_handshake_keeps_no_session(
+async def test_a_channel_that_ends_as_a_handshake_does_keeps_no_session(
     running, connecting, monkeypatch
 ):
-    made = []
+    made, closing = [], []
 
-    async def slow_initiate(*args, **options):
+    async def initiate_and_close(*args, **options):
         made.append(await initiate(*args, **options))
-        await asyncio.sleep(0.1)
+        closing.append(asyncio.create_task(channel.close()))
         return made[-1]
 
     async with running() as url, connecting(url) as channel:
-        monkeypatch.setattr("sage.service.channel.initiate", slow_initiate)
+        monkeypatch.setattr("sage.service.channel.initiate", initiate_and_close)
+        with contextlib.suppress(SessionClosed):
+            await channel.handshake()
+        await closing[0]
+        assert made[0].session.closed
+        assert channel.session_id is None
+
+
+async def test_a_channel_that_ends_during_a_handshake_says_so(running, connecting):
+    async with running() as url, connecting(url) as channel:
         renewing = asyncio.create_task(channel.handshake())
-        while not made:
-            await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         await channel.close()
         with pytest.raises(SessionClosed):
             await renewing
-        assert made[0].session.closed
         assert channel.session_id is None
 
 
@@ -272,7 +280,6 @@ async def test_a_reader_that_breaks_ends_the_channel(running, connecting, monkey
 
     async with running() as url, connecting(url) as channel:
         monkeypatch.setattr("sage.service.channel.decode_envelope", broken)
-        await channel.request(b"0")  # the reader has looked its function up already
         async with asyncio.timeout(2):
             with pytest.raises(ConnectionLost):
                 await channel.request(b"1")
