@@ -23,9 +23,9 @@ from base64 import urlsafe_b64encode
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
-from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_READ, PyBUF_WRITABLE
+from cpython.buffer cimport PyBUF_WRITE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_REFCNT
 from cpython.memoryview cimport PyMemoryView_FromMemory, PyMemoryView_GET_BUFFER
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -48,7 +48,6 @@ from .errors import (
     Code,
     DecodeError,
     LimitReached,
-    PeerError,
     ProtocolError,
     ReplayError,
     SageError,
@@ -335,9 +334,15 @@ cdef class SessionCore:
         cdef Reserved first
         if self.is_closed:
             self.refuse()
-        plaintext = self.plaintext_of(plaintext, "plaintext")
+        cdef Py_ssize_t size
+        if PyBytes_CheckExact(plaintext):
+            size = PyBytes_GET_SIZE(plaintext)
+        else:
+            plaintext = flat(plaintext, "plaintext")
+            size = len(plaintext)
+        if size > self.plan.plaintext_max_bytes:
+            refuse_plaintext(self.plan)
         cdef bytes extra = self.aad_out(aad)
-        cdef Py_ssize_t size = len(plaintext)
         cdef double at = sage_monotonic() if now is None else seconds(now)
         aead = self.reserve(at, 1, &first)
         record = PyBytes_FromStringAndSize(NULL, size + RECORD_MIN_BYTES)
@@ -355,13 +360,17 @@ cdef class SessionCore:
         plaintext = self.plaintext_of(plaintext, "plaintext")
         cdef bytes extra = self.aad_out(aad)
         cdef Py_ssize_t size = len(plaintext)
-        view = writable(out, size + RECORD_MIN_BYTES)
-        cdef char *wire = start_of(view)
-        aead = self.reserve(seconds(now), 1, &first)
-        self.encrypt(
-            aead, &first, 0, plaintext, size, extra, wire, size > COPY_MAX_BYTES
-            and apart(start_of(plaintext), size, wire, size + RECORD_MIN_BYTES),
-        )
+        cdef Py_buffer held
+        borrow(out, size + RECORD_MIN_BYTES, &held)
+        cdef char *wire = <char *>held.buf
+        try:
+            aead = self.reserve(seconds(now), 1, &first)
+            self.encrypt(
+                aead, &first, 0, plaintext, size, extra, wire, size > COPY_MAX_BYTES
+                and apart(start_of(plaintext), size, wire, size + RECORD_MIN_BYTES),
+            )
+        finally:
+            PyBuffer_Release(&held)
         return size + RECORD_MIN_BYTES
 
     def seal_many(self, plaintexts, aad=b"", *, now=None):
@@ -434,11 +443,13 @@ cdef class SessionCore:
         if self.is_closed:
             self.refuse()
         cdef double at = seconds(now)
-        record = flat(record, "record")
+        if not PyBytes_CheckExact(record):
+            record = flat(record, "record")
         cdef Py_ssize_t size = len(record) - RECORD_MIN_BYTES
-        view = writable(out, max(size, 0))
+        cdef Py_buffer held
+        borrow(out, max(size, 0), &held)
         cdef char *wire = start_of(record)
-        cdef char *room = start_of(view)
+        cdef char *room = <char *>held.buf
         cdef bint direct = size > COPY_MAX_BYTES and apart(
             room, size, wire, size + RECORD_MIN_BYTES
         )
@@ -447,12 +458,14 @@ cdef class SessionCore:
                 wire, len(record), self.aad_in(aad), at, &seq, room if direct else NULL
             )
             self.take(seq, at)
-        except PeerError:
+            if not direct:
+                memcpy(room, PyBytes_AS_STRING(plaintext), size)
+        except SageError:
             if size > 0:
                 memset(room, 0, size)
             raise
-        if not direct:
-            memcpy(room, PyBytes_AS_STRING(plaintext), size)
+        finally:
+            PyBuffer_Release(&held)
         return size
 
     def open_many(self, records, aad=b"", *, now=None):
@@ -1143,6 +1156,23 @@ cdef inline char *start_of(data) noexcept:
     if PyBytes_CheckExact(data):
         return PyBytes_AS_STRING(data)
     return <char *>PyMemoryView_GET_BUFFER(data).buf
+
+
+cdef int borrow(out, Py_ssize_t size, Py_buffer *held) except -1:
+    """Hold the caller's buffer, so that nobody resizes it, until it is released."""
+    cdef bint fits = False
+    try:
+        PyObject_GetBuffer(out, held, PyBUF_WRITABLE | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+        fits = held.len >= size and held.format is not NULL and (
+            held.format[0] in b"Bbc" and held.format[1] == 0
+        )
+        if not fits:
+            PyBuffer_Release(held)
+    except Exception:  # whatever it is, `writable` finds the words for it
+        fits = False
+    if not fits:
+        PyObject_GetBuffer(writable(out, size), held, PyBUF_WRITABLE)
+    return 0
 
 
 cdef inline object piece(const char *where, Py_ssize_t size):

@@ -55,7 +55,6 @@ from .errors import (
     Code,
     DecodeError,
     LimitReached,
-    PeerError,
     ProtocolError,
     ReplayError,
     SageError,
@@ -515,7 +514,7 @@ class SessionCore:
             try:
                 seq, plaintext = self._authenticate(record, aad, now)
                 self._accept(seq, now)
-            except PeerError:
+            except SageError:
                 view[: max(size, 0)] = bytes(max(size, 0))
                 raise
             view[:size] = plaintext

@@ -9,6 +9,8 @@ application keeps.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import ClassVar
 
 from sage._accel import backend
@@ -57,6 +59,97 @@ class Records:
             open_(seal(plaintext))
 
 
+class Streams:
+    """A thousand records of a stream, by each way to seal and open them.
+
+    asv's two runs, with and without the run-time switch, are the two kernels.
+    """
+
+    params: ClassVar = [["chacha20poly1305", "aes-256-gcm"], SIZES]
+    param_names: ClassVar = ["aead", "bytes"]
+    number = 1
+    warmup_time = 0.1
+
+    def setup(self, aead: str, size: int) -> None:
+        self.ada, self.grace = (
+            Session.stream(SEED, TH, bytes(16), role, aead) for role in Role
+        )
+        sender = Session.stream(SEED, TH, bytes(16), Role.INITIATOR, aead)
+        self.plaintexts = [bytes(size)] * RECORDS
+        self.rows = memoryview(bytearray(size * RECORDS)).cast("B", (RECORDS, size))
+        self.room = memoryview(bytearray(size * RECORDS)).cast("B", (RECORDS, size))
+        self.out, self.opened = bytearray(size + 36), bytearray(size)
+        self.records = sender.seal_many(self.plaintexts)
+        wire = bytearray(b"".join(self.records))
+        self.wire = memoryview(wire).cast("B", (RECORDS, size + 36))
+        self.sealed = memoryview(bytearray(len(wire))).cast("B", self.wire.shape)
+
+    def time_seal_1000(self, aead: str, size: int) -> None:
+        seal = self.ada.seal
+        for plaintext in self.plaintexts:
+            seal(plaintext)
+
+    def time_seal_into_1000(self, aead: str, size: int) -> None:
+        seal_into, out = self.ada.seal_into, self.out
+        for plaintext in self.plaintexts:
+            seal_into(plaintext, out)
+
+    def time_seal_many_1000(self, aead: str, size: int) -> None:
+        self.ada.seal_many(self.plaintexts)
+
+    def time_seal_batch_1000(self, aead: str, size: int) -> None:
+        self.ada.seal_batch(self.rows, self.sealed)
+
+    def time_open_1000(self, aead: str, size: int) -> None:
+        open_ = self.grace.open
+        for record in self.records:
+            open_(record)
+
+    def time_open_into_1000(self, aead: str, size: int) -> None:
+        open_into, opened = self.grace.open_into, self.opened
+        for record in self.records:
+            open_into(record, opened)
+
+    def time_open_many_1000(self, aead: str, size: int) -> None:
+        self.grace.open_many(self.records)
+
+    def time_open_batch_1000(self, aead: str, size: int) -> None:
+        self.grace.open_batch(self.wire, self.room)
+
+
+class Allocations:
+    """Blocks that 1,000 calls leave allocated, with their results alive."""
+
+    unit = "blocks"
+
+    def setup(self) -> None:
+        self.ada, self.grace = (
+            Session.stream(SEED, TH, bytes(16), role) for role in Role
+        )
+        self.out = bytearray(100)
+        self.results: list[object] = [None] * RECORDS
+        self.grace.open(self.ada.seal(bytes(64)))  # makes the engines
+
+    def _blocks(self, act: Callable[[], object]) -> int:
+        results = self.results
+        act()
+        before = sys.getallocatedblocks()
+        for index in range(RECORDS):
+            results[index] = act()
+        return sys.getallocatedblocks() - before
+
+    def track_seal_1000(self) -> int:
+        plaintext = bytes(64)
+        return self._blocks(lambda: self.ada.seal(plaintext))
+
+    def track_seal_into_1000(self) -> int:
+        plaintext = bytes(64)
+        return self._blocks(lambda: self.ada.seal_into(plaintext, self.out))
+
+    def track_session_1000(self) -> int:
+        return self._blocks(lambda: Session.v0_10(SEED, TH, Role.INITIATOR))
+
+
 class Engine:
     """The bare AEAD under the same loop: what a record cannot cost less than."""
 
@@ -97,6 +190,23 @@ class Sessions:
         """One end each, both first keys derived, dropped at once."""
         for _ in range(1000):
             Session.v0_10(SEED, TH, Role.INITIATOR)
+
+    def time_derive_1000_streams(self) -> None:
+        ada, _ = pair()
+        for _ in range(1000):
+            ada.derive_stream(bytes(16))
+
+    def time_create_1000_drafts(self) -> None:
+        for _ in range(1000):
+            Session.draft1(SEED, "A" * 22, Role.INITIATOR)
+
+    def time_take_turns_1000(self) -> None:
+        """One record each of 1,000 sessions: none finds its engine waiting."""
+        for session in self.many:
+            session.seal(b"")
+
+    def setup(self) -> None:
+        self.many = [Session.v0_10(SEED, TH, Role.INITIATOR) for _ in range(1000)]
 
     def time_create_and_close_1000(self) -> None:
         for _ in range(1000):

@@ -27,8 +27,9 @@ def slots_of(value: Any) -> Any:
     """Return a value's whole state, by value."""
     if isinstance(value, (bytearray, dict)):
         return value.copy()
-    names = getattr(type(value), "__slots__", ())
-    if type(value).__module__ == "sage._core_py" and type(value).__name__ != "_Plan":
+    if isinstance(value, (pure.SessionCore, pure.ReplayWindow)):
+        kind = next(k for k in type(value).__mro__ if k.__module__ == pure.__name__)
+        names = kind.__dict__["__slots__"]
         return {
             name: slots_of(getattr(value, name))
             for name in names
