@@ -331,7 +331,8 @@ class SessionManager:
         """Take out the session that would expire first; the caller holds the lock.
 
         Of sessions that were used since they were filed, so many are filed again in
-        one call and no more: then the idlest of these has to go.
+        one call and no more: then the idlest of these has to go. One that its user
+        closed is not known to be gone before the tick that it was filed under.
         """
         if self._policy is CapacityPolicy.REFUSE:
             self._refused += 1
