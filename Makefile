@@ -94,7 +94,7 @@ CORE := $(STAMPS)/core-$(TWIN)
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMPS)/with-cli $(CORE) ## run two agents over TLS, and three attacks on them
+demo: $(STAMPS)/with-cli $(CORE) ## run two agents over TLS, and attacks on them
 	@$(RUN) $(VENV)/bin/sage demo
 
 test: SELECT := -m "not slow"
