@@ -269,7 +269,7 @@ class Channel:
         if isinstance(self._failure, SessionClosed):
             raise SessionClosed("the channel was closed")
         if self._failure is not None:
-            raise ConnectionLost(f"the channel failed: {self._failure}")
+            raise _for_waiting(self._failure)
 
     def _operation(self, established: Established) -> Operation:
         return Operation(
