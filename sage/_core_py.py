@@ -892,8 +892,8 @@ class SessionCore:
         info = plan.labels[direction]
         if not plan.is_draft1:
             info += self._block[_BOUND]
-        elif not generation:  # only the receiver ever goes back to the first
-            self._block[where] = self._block[_BOUND]
+        elif not generation:
+            self._block[where] = self._first_key(direction)
             return generation
         self._expand(_SEED, info + generation.to_bytes(8, "big"), where)
         return generation
@@ -914,6 +914,20 @@ class SessionCore:
             for direction in (self._direction_out, self._direction_in)
         )
         block[:] = prk + in_ + out + in_ + bytes(64)
+
+    def _first_key(self, direction: int) -> bytearray:
+        """Return the draft's key of a direction before any rekeying."""
+        if direction == self._direction_in:
+            return self._block[_BOUND]
+        # A sender that others overtook: the block holds its newer key alone.
+        six = bytearray(KEY_BLOCK_BYTES)
+        with memoryview(six) as view, view[64:] as directional:
+            prk = self._block[_SEED]
+            hkdf_expand_into(prk, self._plan.block_labels[1], directional)
+        key = six[_DRAFT1_KEYS[direction]]
+        six[:] = bytes(KEY_BLOCK_BYTES)
+        prk[:] = bytes(32)
+        return key
 
     def _expand(self, secret: slice, info: bytes, where: slice) -> None:
         with (

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sage import _core_py as pure
 from sage._crypto import (
     AESGCM,
     ChaCha20Poly1305,
@@ -315,6 +316,19 @@ def test_draft1_takes_any_nonce_and_any_order(twin):
         assert grace.open(record, now=1.0) == b"%d" % seq
         with pytest.raises(AuthenticationError):
             grace.open(be64(2) + record[8:], now=1.0)
+
+
+@pytest.mark.parametrize(
+    ("role", "direction"), [(Role.INITIATOR, "c2s"), (Role.RESPONDER, "s2c")]
+)
+def test_a_sender_that_others_overtook_keeps_to_its_own_first_key(role, direction):
+    # Of the pure twin alone: the other one looks for the engine as it reserves.
+    ada = draft1(pure, role, replace(DRAFT1, generation_records=1))
+    seq = ada._reserve(1.0, 1)
+    ada.seal(b"of the next generation", now=1.0)
+    record = ada._encrypt(seq, b"late", b"")
+    engine = ChaCha20Poly1305(draft1_key(direction, 0))
+    assert engine.decrypt(record[8:20], record[20:], be64(0)) == b"late"
 
 
 def test_draft1s_limits(twin):
