@@ -192,6 +192,7 @@ class SessionCore:
         "_received",
         "_sealers",
         "_sent",
+        "_streams",
         "_warm",
         "_window",
     )
@@ -242,6 +243,7 @@ class SessionCore:
         self._window = ReplayWindow()
         self._sealers: dict[int, _Engine] = {}  # of "out"
         self._openers: dict[int, _Engine] = {}  # of "in" and "before"
+        self._streams: set[str] | None = None  # the ids of those that were derived
         self._generation_out = self._generation_in = 0
         self._generation_before = _NO_GENERATION
         self._bound_out = plan.aad_label + bound + bytes([self._direction_out])
@@ -660,8 +662,8 @@ class SessionCore:
         Raises:
             SessionClosed: ``close()`` was called.
             SessionExpired: the age or idle limit was reached.
-            UsageError: an argument of the wrong type or size, or a session whose
-                layout is not ``"transcript"``.
+            UsageError: an argument of the wrong type or size, a session whose
+                layout is not ``"transcript"``, or an id that was used before.
         """
         if self._closed:
             self._refuse()
@@ -671,7 +673,7 @@ class SessionCore:
         with self._lock:
             if now >= self._expires:
                 self._refuse()
-            return type(self)(
+            derived = type(self)(
                 profile,
                 self._block[_SEED],
                 self._block[_BOUND],
@@ -680,6 +682,13 @@ class SessionCore:
                 deadline=self._deadline,
                 now=now,
             )
+            if self._streams is None:
+                self._streams = set()
+            if derived.id in self._streams:  # the same keys, and nonces from 0 again
+                derived.close()
+                raise UsageError("a stream of this id was derived before")
+            self._streams.add(derived.id)
+            return derived
 
     def close(self) -> None:
         """Wipe the key block and refuse all further work; calling again does nothing.

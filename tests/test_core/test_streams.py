@@ -192,6 +192,15 @@ def test_a_session_derives_its_streams(twin, profile):
         ada.derive(profile, STREAM_ID, now=7.0)
 
 
+def test_an_id_gives_keys_once(twin):
+    ada = twin.SessionCore(V0_10, SEED, TH, Role.INITIATOR, now=0.0)
+    ada.derive(STREAM, STREAM_ID, now=1.0)
+    for profile, stream_id in ((STREAM, STREAM_ID), (STREAM_AES, bytearray(STREAM_ID))):
+        with pytest.raises(UsageError, match="a stream of this id was derived before"):
+            ada.derive(profile, stream_id, now=1.0)
+    assert ada.derive(STREAM, STREAM_ID[::-1], now=1.0)
+
+
 def test_a_stream_ends_with_its_sessions_hour(twin):
     ada = twin.SessionCore(V0_10, SEED, TH, Role.INITIATOR, now=0.0)
     ada.seal(b"", now=599.0)
