@@ -51,6 +51,7 @@ from .errors import (
     PeerError,
     ProtocolError,
     ReplayError,
+    ResourceError,
     SageError,
     SessionClosed,
     SessionExpired,
@@ -448,7 +449,7 @@ cdef class SessionCore:
                 wire, len(record), self.aad_in(aad), at, &seq, room if direct else NULL
             )
             self.take(seq, at)
-        except PeerError:
+        except (PeerError, ResourceError):
             if size > 0:
                 memset(room, 0, size)
             raise

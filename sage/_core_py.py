@@ -58,6 +58,7 @@ from .errors import (
     PeerError,
     ProtocolError,
     ReplayError,
+    ResourceError,
     SageError,
     SessionClosed,
     SessionExpired,
@@ -517,7 +518,7 @@ class SessionCore:
             try:
                 seq, plaintext = self._authenticate(record, aad, now)
                 self._accept(seq, now)
-            except PeerError:
+            except (PeerError, ResourceError):
                 view[: max(size, 0)] = bytes(max(size, 0))
                 raise
             view[:size] = plaintext
