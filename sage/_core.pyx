@@ -231,6 +231,7 @@ cdef class SessionCore:
     cdef object sealer
     cdef object opener_in
     cdef object opener_before
+    cdef set streams  # the ids of those that were derived
     cdef object __weakref__
     cdef cython.pymutex lock
     cdef bint is_closed
@@ -564,7 +565,7 @@ cdef class SessionCore:
                 self.refuse()
             seed = self.view(SEED, KEY_BYTES)
             try:
-                return type(self)(
+                derived = type(self)(
                     profile,
                     seed,
                     PyBytes_FromStringAndSize(<char *>&self.block[BOUND], KEY_BYTES),
@@ -575,6 +576,13 @@ cdef class SessionCore:
                 )
             finally:
                 seed.release()
+            if self.streams is None:
+                self.streams = set()
+            if derived.id in self.streams:  # the same keys, and nonces from 0 again
+                derived.close()
+                raise UsageError("a stream of this id was derived before")
+            self.streams.add(derived.id)
+        return derived
 
     def close(self):
         """Wipe the key block and refuse all further work; calling again does nothing."""

@@ -191,6 +191,7 @@ class SessionCore:
         "_received",
         "_sealers",
         "_sent",
+        "_streams",
         "_warm",
         "_window",
     )
@@ -241,6 +242,7 @@ class SessionCore:
         self._window = ReplayWindow()
         self._sealers: dict[int, _Engine] = {}  # of "out"
         self._openers: dict[int, _Engine] = {}  # of "in" and "before"
+        self._streams: set[str] | None = None  # the ids of those that were derived
         self._generation_out = self._generation_in = 0
         self._generation_before = _NO_GENERATION
         self._bound_out = plan.aad_label + bound + bytes([self._direction_out])
@@ -659,8 +661,8 @@ class SessionCore:
         Raises:
             SessionClosed: ``close()`` was called.
             SessionExpired: the age or idle limit was reached.
-            UsageError: an argument of the wrong type or size, or a session whose
-                layout is not ``"transcript"``.
+            UsageError: an argument of the wrong type or size, a session whose
+                layout is not ``"transcript"``, or an id that was used before.
         """
         if self._closed:
             self._refuse()
@@ -670,7 +672,7 @@ class SessionCore:
         with self._lock:
             if now >= self._expires:
                 self._refuse()
-            return type(self)(
+            derived = type(self)(
                 profile,
                 self._block[_SEED],
                 self._block[_BOUND],
@@ -679,6 +681,13 @@ class SessionCore:
                 deadline=self._deadline,
                 now=now,
             )
+            if self._streams is None:
+                self._streams = set()
+            if derived.id in self._streams:  # the same keys, and nonces from 0 again
+                derived.close()
+                raise UsageError("a stream of this id was derived before")
+            self._streams.add(derived.id)
+            return derived
 
     def close(self) -> None:
         """Wipe the key block and refuse all further work; calling again does nothing.
@@ -891,8 +900,8 @@ class SessionCore:
         info = plan.labels[direction]
         if not plan.is_draft1:
             info += self._block[_BOUND]
-        elif not generation:  # only the receiver ever goes back to the first
-            self._block[where] = self._block[_BOUND]
+        elif not generation:
+            self._block[where] = self._first_key(direction)
             return generation
         self._expand(_SEED, info + generation.to_bytes(8, "big"), where)
         return generation
@@ -913,6 +922,20 @@ class SessionCore:
             for direction in (self._direction_out, self._direction_in)
         )
         block[:] = prk + in_ + out + in_ + bytes(64)
+
+    def _first_key(self, direction: int) -> bytearray:
+        """Return the draft's key of a direction before any rekeying."""
+        if direction == self._direction_in:
+            return self._block[_BOUND]
+        # A sender that others overtook: the block holds its newer key alone.
+        six = bytearray(KEY_BLOCK_BYTES)
+        with memoryview(six) as view, view[64:] as directional:
+            prk = self._block[_SEED]
+            hkdf_expand_into(prk, self._plan.block_labels[1], directional)
+        key = six[_DRAFT1_KEYS[direction]]
+        six[:] = bytes(KEY_BLOCK_BYTES)
+        prk[:] = bytes(32)
+        return key
 
     def _expand(self, secret: slice, info: bytes, where: slice) -> None:
         with (

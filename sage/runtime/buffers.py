@@ -77,7 +77,7 @@ class LentBuffer:
         pool = self._pool
         if pool is None:
             return
-        self.view[:] = bytes(self._used)
+        self._data[: self._used] = bytes(self._used)  # the view may be released
         self.view.release()
         self._pool = None
         try:  # only what nobody looks at can change its length

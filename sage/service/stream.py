@@ -230,7 +230,10 @@ class Stream:
 
     def expect(self, successor: Session) -> None:
         """From now on the peer may send under a further session."""
-        self._records.expect(successor)
+        if self._ended.is_set():
+            successor.close()
+        else:
+            self._records.expect(successor)
 
     def forget(self, successor: Session) -> None:
         """The peer refused a successor."""

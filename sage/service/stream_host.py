@@ -6,7 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from ..errors import Code, ConnectionLost, ProtocolError, RemoteFailure, SageError
+from ..errors import (
+    Code,
+    ConnectionLost,
+    ProtocolError,
+    RemoteFailure,
+    SageError,
+    UsageError,
+)
 from ..session import Session
 from ..types import Did
 from .clock import Clock
@@ -60,7 +67,8 @@ class StreamHost:
 
         Raises:
             RemoteFailure: ``policy_denied``: there are no streams here, or one is
-                open already, or the one to be continued is not.
+                open already, or the one to be continued is not, or the id was used
+                in this session before.
         """
         stream = self._stream
         if self._handler is None:
@@ -69,9 +77,12 @@ class StreamHost:
             raise RemoteFailure("policy_denied")
         if stream is None and (continues is not None or self._task is not None):
             raise RemoteFailure("policy_denied")
-        derived = session.derive_stream(
-            opening.stream_id, opening.aead, now=self._clock.now()
-        )
+        try:
+            derived = session.derive_stream(
+                opening.stream_id, opening.aead, now=self._clock.now()
+            )
+        except UsageError:
+            raise RemoteFailure("policy_denied") from None
         if stream is not None:
             stream.expect(derived)
             running = stream

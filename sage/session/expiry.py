@@ -21,7 +21,8 @@ The wheel has no lock and no clock; its owner has both.
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from math import ceil, floor, inf, isfinite
+from math import ceil, floor, inf
+from sys import float_info
 from typing import Final
 
 from .._accel import untrack
@@ -49,7 +50,7 @@ class TimingWheel:
     def __init__(self, tick_s: float = EXPIRY_TICK_S) -> None:
         if isinstance(tick_s, bool) or not isinstance(tick_s, (int, float)):
             raise UsageError(f"tick_s must be seconds, not {type(tick_s).__name__}")
-        if not (isfinite(tick_s) and tick_s > 0):
+        if not 0 < tick_s <= float_info.max:
             raise UsageError("tick_s must be positive and finite")
         self._tick_s = float(tick_s)
         # Tables of text and of such tables: the garbage collector need not walk them.

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from math import isfinite
+from sys import float_info
 from threading import Lock
 from typing import NoReturn
 
@@ -278,7 +278,7 @@ class SessionManager:
         """
         if isinstance(now, bool) or not isinstance(now, (int, float)):
             raise UsageError(f"now must be seconds, not {type(now).__name__}")
-        if not isfinite(now):
+        if not abs(now) <= float_info.max:  # an int may be more than a float holds
             raise UsageError("now must be finite")
         count = 0
         while (expired := self._take_due(now)) is not None:

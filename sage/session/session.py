@@ -122,15 +122,16 @@ class Session(SessionCore):
 
         Args:
             stream_id: 16 random bytes, agreed in this session and never used in it
-                before: a second stream under one id would repeat keys and nonces.
+                before: a second stream under one id would repeat keys and nonces,
+                so it is refused.
             aead: ``"chacha20poly1305"`` or ``"aes-256-gcm"``.
             now: monotonic seconds.
 
         Raises:
             SessionClosed: ``close()`` was called.
             SessionExpired: the age or idle limit was reached.
-            UsageError: an argument of the wrong type or size, or not a 0.10.0
-                session.
+            UsageError: an argument of the wrong type or size, an id that was used
+                before, or not a 0.10.0 session.
         """
         return self.derive(stream_profile(aead), stream_id, now=now)
 

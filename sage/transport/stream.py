@@ -9,7 +9,6 @@ A record of the length 36 and any authentic content is the end of its direction;
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import ssl
 import time
@@ -160,7 +159,7 @@ class RecordStream:
         """
         if self._closed:
             return
-        with contextlib.suppress(TimeoutError, OSError, SageError):
+        try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.end()
                 while await self.receive():
@@ -168,7 +167,10 @@ class RecordStream:
                 self._closed = True
                 self._writer.close()
                 await self._writer.wait_closed()
-        self._abort(ConnectionLost("the stream was closed"))
+        except (TimeoutError, OSError, SageError):
+            pass
+        finally:  # whoever is cancelled here leaves no keys behind either
+            self._abort(ConnectionLost("the stream was closed"))
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sage import _core_py as pure
 from sage._crypto import (
     AESGCM,
     ChaCha20Poly1305,
@@ -191,6 +192,15 @@ def test_a_session_derives_its_streams(twin, profile):
         ada.derive(profile, STREAM_ID, now=7.0)
 
 
+def test_an_id_gives_keys_once(twin):
+    ada = twin.SessionCore(V0_10, SEED, TH, Role.INITIATOR, now=0.0)
+    ada.derive(STREAM, STREAM_ID, now=1.0)
+    for profile, stream_id in ((STREAM, STREAM_ID), (STREAM_AES, bytearray(STREAM_ID))):
+        with pytest.raises(UsageError, match="a stream of this id was derived before"):
+            ada.derive(profile, stream_id, now=1.0)
+    assert ada.derive(STREAM, STREAM_ID[::-1], now=1.0)
+
+
 def test_a_stream_ends_with_its_sessions_hour(twin):
     ada = twin.SessionCore(V0_10, SEED, TH, Role.INITIATOR, now=0.0)
     ada.seal(b"", now=599.0)
@@ -315,6 +325,19 @@ def test_draft1_takes_any_nonce_and_any_order(twin):
         assert grace.open(record, now=1.0) == b"%d" % seq
         with pytest.raises(AuthenticationError):
             grace.open(be64(2) + record[8:], now=1.0)
+
+
+@pytest.mark.parametrize(
+    ("role", "direction"), [(Role.INITIATOR, "c2s"), (Role.RESPONDER, "s2c")]
+)
+def test_a_sender_that_others_overtook_keeps_to_its_own_first_key(role, direction):
+    # Of the pure twin alone: the other one looks for the engine as it reserves.
+    ada = draft1(pure, role, replace(DRAFT1, generation_records=1))
+    seq = ada._reserve(1.0, 1)
+    ada.seal(b"of the next generation", now=1.0)
+    record = ada._encrypt(seq, b"late", b"")
+    engine = ChaCha20Poly1305(draft1_key(direction, 0))
+    assert engine.decrypt(record[8:20], record[20:], be64(0)) == b"late"
 
 
 def test_draft1s_limits(twin):

@@ -160,6 +160,22 @@ def test_what_is_under_way_when_a_session_closes_is_refused(twin, size):
         assert not any(late)
 
 
+def test_what_is_refused_because_the_session_closed_leaves_no_plaintext(ends):
+    refused = 0
+    for turn in range(20):
+        ada, grace = ends(now=None)
+        record, out = ada.seal(b"s" * 8_000_000), bytearray(8_000_000)
+        closing = threading.Timer(turn % 10 * 0.0003, grace.close)
+        closing.start()
+        try:
+            grace.open_into(record, out)
+        except SessionClosed:
+            refused += 1
+            assert not any(out)
+        closing.join()
+    assert refused
+
+
 @pytest.mark.parametrize("size", [16, 20_000])  # the engine frees the GIL or not
 def test_no_sequence_number_twice_and_none_missing(ends, size):
     ada, grace = ends()

@@ -75,6 +75,15 @@ def test_a_loan_ends_once():
     assert repr(loan) == "<LentBuffer of 10 bytes, released>"
 
 
+def test_a_view_that_the_borrower_released_is_wiped_all_the_same():
+    pool = BufferPool()
+    with pool.acquire(10) as view, view:
+        data = view.obj
+        view[:] = b"not a key!"
+    assert not any(data)
+    assert pool.statistics().kept == 1
+
+
 def test_a_buffer_that_somebody_still_sees_is_not_lent_again():
     pool = BufferPool()
     loan = pool.acquire(10)

@@ -88,6 +88,27 @@ async def test_one_stream_and_its_continuations():
     assert host.expires_at is None
 
 
+async def test_an_id_is_granted_once_in_a_session():
+    host, _ = make_host()
+    session, asked = v10(), opening()
+    host.grant(asked, session=session, peer=ADA)
+    for continues in (asked.id, None):
+        with pytest.raises(RemoteFailure, match="policy_denied"):
+            host.grant(asked, session=session, peer=ADA, continues=continues)
+        host.fail(ConnectionLost("gone"))  # no stream is open any more
+
+
+async def test_a_successor_that_comes_after_the_end_is_wiped():
+    host, _ = make_host()
+    first = opening()
+    host.grant(first, session=v10(), peer=ADA)
+    stream = host._stream
+    host.fail(ConnectionLost("gone"))
+    successor = v10().derive_stream(os.urandom(16))
+    stream.expect(successor)
+    assert successor.closed
+
+
 async def test_a_handler_takes_what_arrived_before_the_connection_ended():
     received = []
 

@@ -266,6 +266,18 @@ async def test_closing_takes_less_than_a_second():
         await grace.close()
 
 
+async def test_closing_that_is_cancelled_wipes_and_cuts():
+    async with raw() as (stream, their_reader, _, _):
+        session = stream._records._out
+        closing = asyncio.create_task(stream.close())
+        await their_reader.readexactly(4 + RECORD_MIN_BYTES)  # it waits for our end
+        closing.cancel()
+        await asyncio.wait([closing])
+        assert closing.cancelled()
+        assert session.closed
+        assert await their_reader.read() == b""
+
+
 async def test_a_failing_handler_cuts(tmp_path: Path, caplog):
     async def handler(stream: RecordStream) -> None:
         raise ValueError("bug")
