@@ -50,6 +50,7 @@ __all__: Final = [
     "JSON_MAX_BYTES",
     "KEYSTORE_MAX_BYTES",
     "KEY_BLOCK_BYTES",
+    "KEY_FILE_MAX_BYTES",
     "KEY_URL_MAX_BYTES",
     "MANAGER_MAX_SESSIONS",
     "MAX_CONNECTIONS",
@@ -64,6 +65,9 @@ __all__: Final = [
     "OBSERVATION_MAX_AGE_S",
     "PARSED_NAME_CACHE_ENTRIES",
     "PAYLOAD_MAX_BYTES",
+    "PBKDF2_ITERATIONS",
+    "PBKDF2_ITERATIONS_MAX",
+    "PBKDF2_SALT_BYTES",
     "PUBLIC_KEY_CACHE_ENTRIES",
     "RECORD_AAD_FIXED_BYTES",
     "RECORD_AAD_MAX_BYTES",
@@ -83,6 +87,8 @@ __all__: Final = [
     "REPLAY_WINDOW_BITS",
     "REQUEST_TIMEOUT_S",
     "RESOLVE_TIMEOUT_S",
+    "ROTATION_OVERLAP_S",
+    "ROTATION_SETTLE_S",
     "SCRYPT_N",
     "SCRYPT_N_MAX",
     "SCRYPT_P",
@@ -240,6 +246,22 @@ SCRYPT_R: Final = 8
 SCRYPT_P: Final = 1
 SCRYPT_SALT_BYTES: Final = 16
 KEYSTORE_MAX_BYTES: Final = 1024 * 1024
+
+# Private keys as encrypted PKCS#8, which most tools read with PBKDF2 only: 600,000
+# times HMAC-SHA-256 (OWASP) is a fifth of a second. The maximum bounds what a hostile
+# file can make us spend to about three seconds.
+PBKDF2_ITERATIONS: Final = 600_000
+PBKDF2_ITERATIONS_MAX: Final = 10_000_000
+PBKDF2_SALT_BYTES: Final = 16
+
+# A key, in whatever form, is a few hundred bytes.
+KEY_FILE_MAX_BYTES: Final = 16 * 1024
+
+# A key rotation. Ten seconds after a record was published nobody acts on an older one:
+# an observation is good for five, and an operation may take five to make it. A session
+# pins the keys that it was made with, for an hour at most.
+ROTATION_SETTLE_S: Final = 10
+ROTATION_OVERLAP_S: Final = 3600
 
 # Every wait has an end.
 CONNECT_TIMEOUT_S: Final = 10.0
