@@ -16,6 +16,7 @@ from .jwk import (
     encode_public_jwk,
     jwk_thumbprint,
 )
+from .key_store import KeyStore, StoredKey
 from .keys import KemKey, PublicKey, SigningKey
 from .keystore import (
     decrypt_secret,
@@ -72,6 +73,7 @@ __all__ = [
     "FileResolver",
     "KemKey",
     "KeyEntry",
+    "KeyStore",
     "MemoryResolver",
     "Observation",
     "ParsedDid",
@@ -81,6 +83,7 @@ __all__ = [
     "Resolver",
     "ServiceEntry",
     "SigningKey",
+    "StoredKey",
     "VersionFloor",
     "activate",
     "add_keys",

@@ -195,4 +195,4 @@ def _value(members: Mapping[str, Json], name: str) -> bytes:
 
 
 def _malformed(message: str) -> DecodeError:
-    return DecodeError(f"not such a JWK: {message}", code=Code.KEY_MALFORMED)
+    return DecodeError(f"not such a key: {message}", code=Code.KEY_MALFORMED)
