@@ -193,7 +193,7 @@ class KeyStore:
             raise ConfigError(f"{path} is not a key's file, version 1") from exc
 
     def _path(self, name: str) -> Path:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
         return self._folder / f"{name}{_SUFFIX}"
 
