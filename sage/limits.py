@@ -298,11 +298,11 @@ STREAM_QUEUE_BYTES: Final = 4 * 1024 * 1024
 STREAM_RENEW_AFTER_RECORDS: Final = 2**40
 STREAM_SUCCESSORS_MAX: Final = 3
 
-# Compression. Below 1 KiB little is won. Prose, source, logs and rows of JSON shrank 2.5
-# to 65 times in a trial: what grows beyond 100 times its length is none of those, and a
-# peer pays at least 84 KB for the 8 MiB that it can make us hold. Up to 16 KiB, which is
-# 1.6 MiB at that ratio, the work is done at once; more goes to a thread. A compressor
-# of zstd keeps up to 4 MB.
+# Compression. Below 1 KiB little is won. Prose, source, logs and rows of JSON shrank
+# 2.5 to 65 times in a trial: what grows beyond 100 times its length is none of those,
+# and a peer pays at least 84 KB for the 8 MiB that it can make us hold. Up to 16 KiB,
+# which is 1.6 MiB at that ratio, the work is done at once; more goes to a thread. A
+# compressor of zstd keeps up to 4 MB.
 COMPRESS_MIN_BYTES: Final = 1024
 COMPRESS_INLINE_MAX_BYTES: Final = 16 * 1024
 COMPRESSORS_KEPT: Final = 4
