@@ -37,6 +37,9 @@ class VersionFloor:
     with the same version and other bytes tells two stories. One that presents as good
     what was revoked contradicts itself. All are refused. May be used from several
     threads and, with a file, from several processes.
+
+    Attributes:
+        revocations: how many were learned through this very object.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class VersionFloor:
         if type(max_agents) is not int or max_agents < 1:
             raise UsageError("max_agents must be an int from 1")
         self._max_agents = max_agents
+        self.revocations = 0
         self._lock = threading.Lock()
         try:
             self._database = sqlite3.connect(
@@ -110,9 +114,20 @@ class VersionFloor:
                 refusal = self._contradiction(did, version, digest, standing, known)
                 if refusal is None:
                     self._raise_floor(did, version, digest)
+            self.revocations += len(standing.revoked)
             # After the commit: what is revoked stays so, whatever is refused.
             if refusal is not None:
                 raise refusal
+
+    def require_standing(self, did: Did, standing: Standing) -> None:
+        """Refuse what presents as good something that was revoked since.
+
+        Raises:
+            ResolutionError: it does (``record.invalid``); the memory cannot be read
+                (``record.unreachable``).
+        """
+        with self._lock, _typed():
+            _refuse_revived(standing, self._revoked(did))
 
     def close(self) -> None:
         """Close the file; later checks refuse."""

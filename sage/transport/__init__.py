@@ -9,10 +9,12 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .address import HostAddress, HostMap
     from .asgi import AsgiWebSocket
+    from .caching_resolver import CachingResolver, ResolverStatistics
     from .deadline import within
     from .host_map import load_host_map
     from .https_get import HttpResponse, HttpsGetter
     from .records import Records
+    from .replay_guard_redis import RedisReplayGuard
     from .stream import (
         RecordHandler,
         RecordStream,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsgiWebSocket",
+    "CachingResolver",
     "HostAddress",
     "HostMap",
     "HttpResponse",
@@ -33,6 +36,8 @@ __all__ = [
     "RecordHandler",
     "RecordStream",
     "Records",
+    "RedisReplayGuard",
+    "ResolverStatistics",
     "WebResolver",
     "WebSocket",
     "load_host_map",
@@ -47,6 +52,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "AsgiWebSocket": ".asgi",
+        "CachingResolver": ".caching_resolver",
         "HostAddress": ".address",
         "HostMap": ".address",
         "HttpResponse": ".https_get",
@@ -54,6 +60,8 @@ __getattr__, __dir__ = lazy_names(
         "RecordHandler": ".stream",
         "RecordStream": ".stream",
         "Records": ".records",
+        "RedisReplayGuard": ".replay_guard_redis",
+        "ResolverStatistics": ".caching_resolver",
         "WebResolver": ".web_resolver",
         "WebSocket": ".websocket",
         "load_host_map": ".host_map",
