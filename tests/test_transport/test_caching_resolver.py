@@ -159,10 +159,10 @@ async def test_no_answer_is_ever_older_than_was_asked(ages_record, steps, reuse_
             "mend": None,
         }.get(act, source.failure)
         limit = reuse_s if max_age_s is None else min(max_age_s, 300.0)
-        try:
-            seen = await cache.resolve(ADA, now=now, max_age_s=max_age_s)
-        except ResolutionError as exc:
-            assert exc.code is Code.RECORD_UNREACHABLE
+        asked = cache.resolve(ADA, now=now, max_age_s=max_age_s)
+        (seen,) = await asyncio.gather(asked, return_exceptions=True)
+        if isinstance(seen, BaseException):
+            assert getattr(seen, "code", seen) is Code.RECORD_UNREACHABLE
             assert source.failure is not None
         else:
             assert now - seen.observed_at <= limit
@@ -223,7 +223,7 @@ async def test_a_record_that_is_gone_is_not_served_on(cache, source):
     assert await code_of(cache.resolve(ADA, now=101.0)) is Code.RECORD_NOT_FOUND
 
 
-@pytest.mark.parametrize("did", ["", "did:sage", "did:sage:btc:a.example:ada", "x" * 99])
+@pytest.mark.parametrize("did", ["", "did:sage", "did:sage:btc:a.example:ada"])
 async def test_a_name_that_is_none(cache, did):
     for _ in range(2):
         code = await code_of(cache.resolve(did, now=1.0))
