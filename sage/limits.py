@@ -50,6 +50,7 @@ __all__: Final = [
     "JSON_MAX_BYTES",
     "KEYSTORE_MAX_BYTES",
     "KEY_BLOCK_BYTES",
+    "KEY_FILE_MAX_BYTES",
     "KEY_URL_MAX_BYTES",
     "MANAGER_MAX_SESSIONS",
     "MAX_CONNECTIONS",
@@ -64,6 +65,9 @@ __all__: Final = [
     "OBSERVATION_MAX_AGE_S",
     "PARSED_NAME_CACHE_ENTRIES",
     "PAYLOAD_MAX_BYTES",
+    "PBKDF2_ITERATIONS",
+    "PBKDF2_ITERATIONS_MAX",
+    "PBKDF2_SALT_BYTES",
     "PUBLIC_KEY_CACHE_ENTRIES",
     "RECORD_AAD_FIXED_BYTES",
     "RECORD_AAD_MAX_BYTES",
@@ -92,6 +96,8 @@ __all__: Final = [
     "RESOLUTION_READS_MAX",
     "RESOLUTION_REUSE_S",
     "RESOLVE_TIMEOUT_S",
+    "ROTATION_OVERLAP_S",
+    "ROTATION_SETTLE_S",
     "SCRYPT_N",
     "SCRYPT_N_MAX",
     "SCRYPT_P",
@@ -251,6 +257,22 @@ SCRYPT_P: Final = 1
 SCRYPT_SALT_BYTES: Final = 16
 KEYSTORE_MAX_BYTES: Final = 1024 * 1024
 
+# Private keys as encrypted PKCS#8, which most tools read with PBKDF2 only: 600,000
+# times HMAC-SHA-256 (OWASP) is a fifth of a second. The maximum bounds what a hostile
+# file can make us spend to about three seconds.
+PBKDF2_ITERATIONS: Final = 600_000
+PBKDF2_ITERATIONS_MAX: Final = 10_000_000
+PBKDF2_SALT_BYTES: Final = 16
+
+# A key, in whatever form, is a few hundred bytes.
+KEY_FILE_MAX_BYTES: Final = 16 * 1024
+
+# A key rotation. Ten seconds after a record was published nobody acts on an older one:
+# an observation is good for five, and an operation may take five to make it. A session
+# pins the keys that it was made with, for an hour at most.
+ROTATION_SETTLE_S: Final = 10
+ROTATION_OVERLAP_S: Final = 3600
+
 # Every wait has an end.
 CONNECT_TIMEOUT_S: Final = 10.0
 RESOLVE_TIMEOUT_S: Final = 5.0
@@ -286,11 +308,11 @@ STREAM_QUEUE_BYTES: Final = 4 * 1024 * 1024
 STREAM_RENEW_AFTER_RECORDS: Final = 2**40
 STREAM_SUCCESSORS_MAX: Final = 3
 
-# Compression. Below 1 KiB little is won. Tool results, logs and JSON shrink 3 to 40
-# times: a peer whose message grows beyond 100 times its length is not one of those, and
-# pays at least 84 KB for the 8 MiB that it can make us hold. Up to 16 KiB, which is
-# 1.6 MiB at that ratio, the work is done at once; more goes to a thread. A compressor
-# of zstd keeps up to 4 MB.
+# Compression. Below 1 KiB little is won. Prose, source, logs and rows of JSON shrank
+# 2.5 to 65 times in a trial: what grows beyond 100 times its length is none of those,
+# and a peer pays at least 84 KB for the 8 MiB that it can make us hold. Up to 16 KiB,
+# which is 1.6 MiB at that ratio, the work is done at once; more goes to a thread. A
+# compressor of zstd keeps up to 4 MB.
 COMPRESS_MIN_BYTES: Final = 1024
 COMPRESS_INLINE_MAX_BYTES: Final = 16 * 1024
 COMPRESSORS_KEPT: Final = 4
