@@ -76,6 +76,9 @@ __all__: Final = [
     "RECORD_MAX_BYTES",
     "RECORD_MIN_BYTES",
     "RECORD_PLAINTEXT_MAX_BYTES",
+    "REDIS_CONNECTIONS",
+    "REDIS_INSPECT_S",
+    "REDIS_TIMEOUT_S",
     "REGISTRY_RECORD_TTL_S",
     "RENEW_AFTER_RECORDS",
     "RENEW_AFTER_S",
@@ -86,6 +89,12 @@ __all__: Final = [
     "REPLAY_QUARANTINE_S",
     "REPLAY_WINDOW_BITS",
     "REQUEST_TIMEOUT_S",
+    "RESOLUTION_AGED_MAX_S",
+    "RESOLUTION_AGED_S",
+    "RESOLUTION_CACHE_ENTRIES",
+    "RESOLUTION_NEGATIVE_S",
+    "RESOLUTION_READS_MAX",
+    "RESOLUTION_REUSE_S",
     "RESOLVE_TIMEOUT_S",
     "ROTATION_OVERLAP_S",
     "ROTATION_SETTLE_S",
@@ -111,6 +120,7 @@ __all__: Final = [
     "STREAM_SUCCESSORS_MAX",
     "TRANSCRIPT_HASH_BYTES",
     "UNAUTHENTICATED_MAX_BYTES",
+    "VERSION_FLOOR_AGENTS",
     "WARM_SESSIONS",
     "WEB_RECORD_LIFETIME_MAX_S",
     "WEB_RECORD_LIFETIME_MIN_S",
@@ -317,3 +327,27 @@ HTTP_HEAD_MAX_BYTES: Final = 32 * 1024
 
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5
+
+# What a caching resolver reuses. A reading serves V10 operations for four of the five
+# seconds, so that it is still good at their final gate a second later; whoever verifies
+# signed HTTP may ask for one of a minute, and for none older than five. That an agent
+# is not there is believed for a second: it may just have been published.
+RESOLUTION_REUSE_S: Final = 4.0
+RESOLUTION_AGED_S: Final = 60.0
+RESOLUTION_AGED_MAX_S: Final = 300.0
+RESOLUTION_NEGATIVE_S: Final = 1.0
+
+# Records are some 4 KB in memory each, 150 KB at their largest. As many names that are
+# not there are kept apart. Of reads that are under way there is an end, too: whoever
+# names unknown agents costs us one connection each.
+RESOLUTION_CACHE_ENTRIES: Final = 4096
+RESOLUTION_READS_MAX: Final = 256
+
+# Agents whose highest version is remembered, some 150 bytes of disk each.
+VERSION_FLOOR_AGENTS: Final = 1_000_000
+
+# A reservation on Redis takes 0.2 ms. One that takes a second waits behind something
+# broken. Every ten seconds we look whether the server still keeps what it is given.
+REDIS_TIMEOUT_S: Final = 1.0
+REDIS_CONNECTIONS: Final = 32
+REDIS_INSPECT_S: Final = 10.0
