@@ -21,6 +21,7 @@ _EXTRA_OF: Final = {
     "yarl": "http",
     "httpx2": "http2",
     "uvicorn": "service",
+    "prometheus_client": "metrics",
     "typer": "cli",
     "rich": "cli",
 }

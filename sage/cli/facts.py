@@ -17,6 +17,7 @@ _EXTRAS: Final = {
     "ethereum": ("Crypto",),
     "websocket": ("websockets", "h11"),
     "service": ("websockets", "h11", "uvicorn"),
+    "metrics": ("prometheus_client",),
     "cli": ("websockets", "h11", "uvicorn", "typer", "rich", "trustme"),
 }
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .config import ClientConfig, ServiceConfig
     from .hosting import serve, serving
+    from .logs import JsonLogFormatter, correlation_id
     from .message import Handler, Message
+    from .metrics_app import MetricsApp
     from .registry import Registry
     from .server import Service
     from .stream import Stream, StreamHandler
@@ -24,13 +26,16 @@ __all__ = [
     "ClientConfig",
     "Clock",
     "Handler",
+    "JsonLogFormatter",
     "Message",
+    "MetricsApp",
     "Registry",
     "Service",
     "ServiceConfig",
     "Stream",
     "StreamHandler",
     "connect",
+    "correlation_id",
     "serve",
     "serving",
 ]
@@ -43,13 +48,16 @@ __getattr__, __dir__ = lazy_names(
         "ClientConfig": ".config",
         "Clock": ".clock",
         "Handler": ".message",
+        "JsonLogFormatter": ".logs",
         "Message": ".message",
+        "MetricsApp": ".metrics_app",
         "Registry": ".registry",
         "Service": ".server",
         "ServiceConfig": ".config",
         "Stream": ".stream",
         "StreamHandler": ".stream",
         "connect": ".client",
+        "correlation_id": ".logs",
         "serve": ".hosting",
         "serving": ".hosting",
     },

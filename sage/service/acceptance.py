@@ -39,9 +39,11 @@ from ..identity import PublicKey
 from ..limits import NONCE_BYTES, RECORD_PLAINTEXT_MAX_BYTES
 from ..session import Session
 from ..transport import within
+from ..transport.metrics import Direction, diagnose
 from ..types import Role, SessionId
 from .accepted import Accepted, Sessions
 from .host import Host
+from .logs import Event, correlate, fields
 from .message import Message
 from .operation import Operation
 from .stream_host import StreamHost
@@ -96,6 +98,7 @@ class Acceptance:
             verify_request(request, key)
             if verify is not None:
                 verify(key)
+            correlate(request.id)
 
         if request.encoding == "plain":
             return await self._shake_hands(request, verify_all), None
@@ -146,7 +149,7 @@ class Acceptance:
         binding = secrets.binding
         secrets.wipe()
         self._sessions.keep(Accepted(session, binding, responder))
-        logger.info("handshake with %s", request.did)
+        logger.info("handshake with %s", request.did, extra=fields(Event.HANDSHAKE))
         return sign(response.with_data(completion), agent.signing_key)
 
     # --- session -----------------------------------------------------------------
@@ -168,7 +171,8 @@ class Acceptance:
         try:
             opening = StreamOpening.decode_request(plaintext)
         except DecodeError as exc:
-            logger.warning("no stream: %s (%s)", exc, exc.code)
+            why = fields(Event.STREAM_REFUSED, exc.code.value)
+            logger.warning("no stream: %s (%s)", exc, exc.code, extra=why)
             error = "operation_failed"
         else:
             if opening is None:
@@ -187,6 +191,7 @@ class Acceptance:
             key=self._host.agent.signing_key,
             now=self._host.clock.now(),
         )
+        self._host.metrics.payload(Role.RESPONDER, Direction.OUT, len(data))
         return response, afterwards
 
     async def _answer(
@@ -231,6 +236,7 @@ class Acceptance:
             responder.confirm(now=now, unix_time=clock.unix_time())
             self._sessions.confirm(accepted)
         accepted.session.accept(seq, now=now)
+        self._host.metrics.payload(Role.RESPONDER, Direction.IN, len(plaintext))
         return plaintext
 
     async def _handle(self, message: Message) -> tuple[bytes, str | None]:
@@ -245,10 +251,10 @@ class Acceptance:
         except RemoteFailure as exc:
             return b"", exc.reason
         except DeadlineExceeded as exc:
-            logger.warning("%s", exc)
+            logger.warning("%s", exc, extra=fields(Event.HANDLER_FAILED, diagnose(exc)))
             return b"", "unavailable"
         except Exception:
-            logger.exception("the handler failed")
+            logger.exception("the handler failed", extra=fields(Event.HANDLER_FAILED))
             return b"", "operation_failed"
         return bytes(data), None
 

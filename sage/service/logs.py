@@ -1,4 +1,4 @@
-"""Log lines that a program can read: what happened, its code, and what belongs together.
+"""Log lines that a program can read: what happened, why, and what belongs together.
 
 Every refusal and every ending carries three fields beside its text: ``event``, a word
 from `Event`; ``code``, the diagnostic code; ``correlation_id``. The last one is the id

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Final
 
 from ..envelope import Request, Response
+from ..errors import ReplayError
 from ..identity import Observation, Resolver
 from ..identity.did import _parse_did
 from ..identity.proof import _verify_once
@@ -15,16 +16,25 @@ from ..limits import OBSERVATION_MAX_AGE_S
 from ..transport.metrics import (
     NO_METRICS,
     Cache,
+    CacheStatistics,
     Carriage,
     Metrics,
     Outcome,
+    diagnose,
     guarded,
     outcome_of,
 )
 from ..types import Role
 from .clock import Clock
 
-__all__ = ["MeasuredResolver", "Timer", "count_answer", "observed", "watch_caches"]
+__all__ = [
+    "MeasuredResolver",
+    "Timer",
+    "count_answer",
+    "count_refusal",
+    "observed",
+    "watch_caches",
+]
 
 
 class Timer:
@@ -74,6 +84,13 @@ def count_answer(
         metrics.handshake(Role.RESPONDER, outcome, seconds)
     else:
         metrics.request(Role.RESPONDER, carriage, outcome, seconds)
+
+
+def count_refusal(metrics: Metrics, error: BaseException) -> str:
+    """Count what was refused, and return its diagnostic code for the log."""
+    code = diagnose(error)
+    metrics.refusal(code, replay=isinstance(error, ReplayError))
+    return code
 
 
 class MeasuredResolver:
@@ -129,8 +146,9 @@ class _Statistics:
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
 
-    def __call__(self) -> object:
-        return getattr(self._resolver, "statistics", None)
+    def __call__(self) -> CacheStatistics:
+        statistics: CacheStatistics = self._resolver.statistics  # type: ignore[attr-defined]
+        return statistics
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Statistics) and other._resolver is self._resolver

@@ -26,6 +26,7 @@ __all__ = ["MetricsApp", "Scraper", "is_own_machine"]
 logger = logging.getLogger("sage.metrics")
 
 _EXPOSITION_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_FAILED: Final = (503, b"not available")
 
 # What proxies add; from them on, the client's address is the proxy's.
 _FORWARDED: Final = frozenset(
@@ -42,7 +43,7 @@ class Scraper:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._running: asyncio.Task[bytes | None] | None = None
+        self._running: asyncio.Task[tuple[int, bytes]] | None = None
 
     async def respond(self, send: AsgiSend) -> None:
         """Send the exposition: 200, 404 where there is none, or 503."""
@@ -50,24 +51,22 @@ class Scraper:
             self._running = asyncio.create_task(self._collect())
         waiting = asyncio.shield(self._running)
         try:
-            body = await within(SCRAPE_TIMEOUT_S, waiting, "collecting metrics")
+            status, body = await within(SCRAPE_TIMEOUT_S, waiting, "collecting metrics")
         except DeadlineExceeded as exc:
             logger.warning("%s", exc)
-            await respond_text(send, 503, "not available")
+            status, body = _FAILED
+        kind = _EXPOSITION_TYPE if status == 200 else "text/plain"
+        await respond_bytes(send, status, body, content_type=kind)
+
+    async def _collect(self) -> tuple[int, bytes]:
+        try:
+            body = await asyncio.to_thread(self._metrics.exposition)
         except Exception:
             logger.exception("collecting metrics failed")
-            await respond_text(send, 503, "not available")
-        else:
-            if body is None:
-                await respond_text(send, 404, "not found")
-            else:
-                await respond_bytes(send, 200, body, content_type=_EXPOSITION_TYPE)
-
-    async def _collect(self) -> bytes | None:
-        try:
-            return await asyncio.to_thread(self._metrics.exposition)
+            return _FAILED
         finally:
             self._running = None
+        return (404, b"not found") if body is None else (200, body)
 
 
 class MetricsApp:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .https2 import Http2Pool
     from .https_client import HttpResponse, HttpsClient, HttpsPoolConfig, open_https
     from .https_get import HttpsGetter
+    from .metrics import Metrics
+    from .prometheus import PrometheusMetrics
     from .records import Records
     from .stream import (
         RecordHandler,
@@ -37,6 +39,8 @@ __all__ = [
     "HttpsGetter",
     "HttpsPool",
     "HttpsPoolConfig",
+    "Metrics",
+    "PrometheusMetrics",
     "RecordHandler",
     "RecordStream",
     "Records",
@@ -63,6 +67,8 @@ __getattr__, __dir__ = lazy_names(
         "HttpsGetter": ".https_get",
         "HttpsPool": ".https",
         "HttpsPoolConfig": ".https_client",
+        "Metrics": ".metrics",
+        "PrometheusMetrics": ".prometheus",
         "RecordHandler": ".stream",
         "RecordStream": ".stream",
         "Records": ".records",

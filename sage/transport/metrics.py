@@ -22,9 +22,9 @@ from ..errors import (
     Code,
     ConfigError,
     DeadlineExceeded,
+    PeerError,
     RemoteFailure,
     ResolutionError,
-    PeerError,
     ResourceError,
     TransportError,
 )

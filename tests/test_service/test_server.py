@@ -45,9 +45,10 @@ async def websocket(service, **scope):
 
 
 async def test_health(service):
-    status, body = await http(service, "/health")
-    assert status == 200
-    assert json.loads(body) == {"status": "ok", "connections": 0}
+    for path in ("/health", "/health/live"):
+        status, body = await http(service, path)
+        assert status == 200
+        assert json.loads(body) == {"status": "ok"}
 
 
 async def test_nothing_else_over_http(service):
