@@ -49,7 +49,6 @@ from ..transport.metrics import (
     Direction,
     Metrics,
     Outcome,
-    diagnose,
 )
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
@@ -57,7 +56,7 @@ from .clock import Clock
 from .config import ClientConfig
 from .initiation import Established, initiate
 from .logs import Event, correlate, fields, new_connection_id
-from .measure import Timer, count_refusal
+from .measure import Timer, count_failure, record_counters
 from .operation import Operation
 from .renewal import Renewal
 from .stream import Stream
@@ -85,6 +84,7 @@ class Channel:
         self._socket, self._agent, self._peer = socket, agent, peer
         self._resolver, self._config, self._clock = resolver, config, clock
         self._metrics, self._id = metrics, new_connection_id()
+        self._count_in, self._count_out = record_counters(metrics, Role.INITIATOR)
         # A response is accepted only for a request of this very channel, so the
         # guard has no earlier life whose memory it could have lost.
         self._guard = MemoryReplayGuard(assume_no_history=True)
@@ -199,7 +199,7 @@ class Channel:
         """Send one record of a stream; see `Carrier`."""
         limit = self._config.stream_send_timeout_s
         await self._socket.send_binary(record, timeout_s=limit)
-        self._metrics.stream_record(Role.INITIATOR, Direction.OUT, len(record))
+        self._count_out(len(record))
 
     async def give_up(self, error: SageError) -> None:
         """End the connection for a stream's sake; see `Carrier`."""
@@ -210,6 +210,8 @@ class Channel:
             return await self._shake_hands_in_time()
 
     def _count_handshake(self, outcome: Outcome, seconds: float) -> None:
+        if self._failure is not None:
+            outcome = Outcome.LOST  # it was cancelled, because the channel had failed
         self._metrics.handshake(Role.INITIATOR, outcome, seconds)
 
     def _count_request(self, outcome: Outcome, seconds: float) -> None:
@@ -389,9 +391,7 @@ class Channel:
                 message = await self._socket.receive_any()
                 if isinstance(message, bytes):
                     await self._streams.feed(message)
-                    self._metrics.stream_record(
-                        Role.INITIATOR, Direction.IN, len(message)
-                    )
+                    self._count_in(len(message))
                     continue
                 envelope = decode_envelope(message)
                 if not isinstance(envelope, Response):
@@ -429,9 +429,7 @@ class Channel:
             self._reader.cancel()
         if code is None:
             code = error.close_code if isinstance(error, PeerError) else 1000
-            why = diagnose(error)
-            if isinstance(error, PeerError):
-                count_refusal(self._metrics, error)
+            why = count_failure(self._metrics, error)
             ended = fields(Event.CONNECTION_ENDED, why, identifier=self._id)
             logger.info("channel failed: %s (%s)", error, why, extra=ended)
         await self._socket.close(code)

@@ -22,13 +22,13 @@ from ..errors import (
 )
 from ..limits import UNAUTHENTICATED_MAX_BYTES
 from ..transport import AsgiWebSocket, within
-from ..transport.metrics import Carriage, Direction, diagnose
+from ..transport.metrics import Carriage, diagnose
 from ..types import Role
 from .acceptance import Acceptance
 from .accepted import ConnectionSessions
 from .host import GENERIC_REFUSAL, Host
 from .logs import Event, correlate, fields, new_connection_id
-from .measure import count_answer, count_refusal
+from .measure import count_answer, count_refusal, record_counters
 from .stream_host import StreamHost
 
 __all__ = ["Connection"]
@@ -41,6 +41,7 @@ class Connection:
 
     def __init__(self, socket: AsgiWebSocket, host: Host) -> None:
         self._socket, self._host, self._metrics = socket, host, host.metrics
+        self._count_in, self._count_out = record_counters(host.metrics, Role.RESPONDER)
         self._sessions = ConnectionSessions(host.config.max_sessions, host.metrics)
         self._slots = asyncio.Semaphore(host.config.max_in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,9 +59,7 @@ class Connection:
                 message = await self._next_message()
                 if isinstance(message, bytes):
                     await self._streams.feed(message)
-                    self._metrics.stream_record(
-                        Role.RESPONDER, Direction.IN, len(message)
-                    )
+                    self._count_in(len(message))
                     continue
                 await self._slots.acquire()
                 task = asyncio.create_task(self._serve(message))
@@ -85,7 +84,7 @@ class Connection:
         """Send one record of a stream; see `Carrier`."""
         limit = self._host.config.stream_send_timeout_s
         await self._socket.send_binary(record, timeout_s=limit)
-        self._metrics.stream_record(Role.RESPONDER, Direction.OUT, len(record))
+        self._count_out(len(record))
 
     async def give_up(self, error: SageError) -> None:
         """End the connection for a stream's sake; see `Carrier`."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Final
 
 from ..envelope import Request, Response
-from ..errors import ReplayError
+from ..errors import PeerError, RemoteFailure, ReplayError, ResolutionError
 from ..identity import Observation, Resolver
 from ..identity.did import _parse_did
 from ..identity.proof import _verify_once
@@ -18,6 +19,7 @@ from ..transport.metrics import (
     Cache,
     CacheStatistics,
     Carriage,
+    Direction,
     Metrics,
     Outcome,
     diagnose,
@@ -31,8 +33,10 @@ __all__ = [
     "MeasuredResolver",
     "Timer",
     "count_answer",
+    "count_failure",
     "count_refusal",
     "observed",
+    "record_counters",
     "watch_caches",
 ]
 
@@ -91,6 +95,24 @@ def count_refusal(metrics: Metrics, error: BaseException) -> str:
     code = diagnose(error)
     metrics.refusal(code, replay=isinstance(error, ReplayError))
     return code
+
+
+def count_failure(metrics: Metrics, error: BaseException) -> str:
+    """Count what a client refused, if that is how it failed; return its code."""
+    ours = isinstance(error, PeerError | ResolutionError)
+    if ours and not isinstance(error, RemoteFailure):
+        return count_refusal(metrics, error)
+    return diagnose(error)
+
+
+def record_counters(
+    metrics: Metrics, role: Role
+) -> tuple[Callable[[int], None], Callable[[int], None]]:
+    """Return what counts the records of streams, by their sizes: in, and out."""
+    # Bound once: a record takes a few microseconds, and looking up an enumeration's
+    # member twice would take a tenth of one.
+    count = metrics.stream_record
+    return partial(count, role, Direction.IN), partial(count, role, Direction.OUT)
 
 
 class MeasuredResolver:

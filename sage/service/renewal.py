@@ -28,12 +28,13 @@ from ..limits import (
     SESSION_IDLE_S,
     SESSION_MAX_AGE_S,
 )
-from ..transport.metrics import NO_METRICS, Metrics, diagnose
+from ..transport.metrics import NO_METRICS, Metrics
 from ..types import Role
 from .clock import Clock
 from .config import ClientConfig
 from .initiation import Established
 from .logs import Event, fields
+from .measure import count_failure
 
 __all__ = ["Renewal"]
 
@@ -149,7 +150,7 @@ class Renewal:
         self._task = None
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            why = fields(Event.RENEWAL_FAILED, diagnose(error))
+            why = fields(Event.RENEWAL_FAILED, count_failure(self._metrics, error))
             logger.info("a renewal failed: %s", error, extra=why)
             self._retry_at = self._clock.now() + self._retry_s
             self._retry_s = min(2 * self._retry_s, RENEW_RETRY_MAX_S)

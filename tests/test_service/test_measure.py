@@ -189,13 +189,12 @@ async def test_how_requests_fail(running, connecting, here, there) -> None:
     assert counted["request", "responder", "websocket", "timeout"] >= 1
 
 
-async def refused(url: str, tls, *texts: bytes) -> None:
+async def refused(url: str, tls, text: bytes) -> None:
     socket = await WebSocket.open(url, tls=tls.client)
     try:
+        await socket.send(text)
         with pytest.raises(ConnectionLost):
-            for text in texts:
-                await socket.send(text)
-                await socket.receive_any()
+            await socket.receive_any()
     finally:
         await socket.close()
 
@@ -205,7 +204,6 @@ async def test_a_stranger_moves_refusals_and_nothing_else(
 ) -> None:
     impostor = sage.Agent.generate(ADA)
     request = header(impostor, payload=b"x")
-
 
     forged = sign(request, impostor.signing_key).encode()
     async with running(metrics=there) as url:
@@ -223,8 +221,27 @@ async def test_a_stranger_moves_refusals_and_nothing_else(
     assert there.levels["sessions", "responder"] == 0
 
 
-async def test_a_replay_is_counted_once(shake_hands, host, ada, there) -> None:
+async def test_a_client_counts_what_it_refuses(
+    running, connecting, resolver, here
+) -> None:
+    # Whom we ask for is not who answers.
+    other = sage.Agent.generate("did:sage:web:agents.example:other")
+    resolver.publish(other.record)
+    async with running(agent=other) as url:
+        with pytest.raises(sage.SageError):
+            await connecting(url, metrics=here)
+        lost = sage.MemoryResolver([other.record])
+        with pytest.raises(ResolutionError):
+            await connecting(url, metrics=here, resolver=lost)
+    assert here.counted("handshake") == {
+        ("handshake", "initiator", "lost"): 1,
+        ("handshake", "initiator", "refused"): 1,
+    }
+    assert here.counted("refusal") == {("refusal", "record.not-found", False): 1}
+    assert not any(here.levels.values())
 
+
+async def test_a_replay_is_counted_once(shake_hands, host, ada, there) -> None:
 
     established, _, acceptance = await shake_hands()
     request = sealed(ada, established)
