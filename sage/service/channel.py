@@ -13,6 +13,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from ..encoding import b64u_encode
 from ..envelope import (
@@ -43,13 +44,7 @@ from ..errors import (
 from ..identity import Resolver
 from ..limits import CLOSE_TIMEOUT_S, NONCE_BYTES
 from ..transport import WebSocket
-from ..transport.metrics import (
-    NO_METRICS,
-    Carriage,
-    Direction,
-    Metrics,
-    Outcome,
-)
+from ..transport.metrics import NO_METRICS, Carriage, Direction, Metrics, Outcome
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
 from .clock import Clock
@@ -84,6 +79,10 @@ class Channel:
         self._socket, self._agent, self._peer = socket, agent, peer
         self._resolver, self._config, self._clock = resolver, config, clock
         self._metrics, self._id = metrics, new_connection_id()
+        self._count_request = partial(
+            metrics.request, Role.INITIATOR, Carriage.WEBSOCKET
+        )
+        self._count_payload = partial(metrics.payload, Role.INITIATOR)
         self._count_in, self._count_out = record_counters(metrics, Role.INITIATOR)
         # A response is accepted only for a request of this very channel, so the
         # guard has no earlier life whose memory it could have lost.
@@ -214,9 +213,6 @@ class Channel:
             outcome = Outcome.LOST  # it was cancelled, because the channel had failed
         self._metrics.handshake(Role.INITIATOR, outcome, seconds)
 
-    def _count_request(self, outcome: Outcome, seconds: float) -> None:
-        self._metrics.request(Role.INITIATOR, Carriage.WEBSOCKET, outcome, seconds)
-
     async def _shake_hands_in_time(self) -> Established:
         limit = self._config.handshake_timeout_s
         operation = Operation(
@@ -274,9 +270,7 @@ class Channel:
                 progress.before_sending(established)
                 response = await self._ask(request, progress)
                 data = await self._accept(response, request, operation, established)
-                self._metrics.payload(
-                    Role.INITIATOR, Direction.OUT, memoryview(payload).nbytes
-                )
+                self._count_payload(Direction.OUT, memoryview(payload).nbytes)
                 return data
             except (LimitReached, SessionExpired, SessionClosed) as exc:
                 if progress.sent:
@@ -363,7 +357,7 @@ class Channel:
         )
         session.accept(seq, now=now)
         established.used_at = now
-        self._metrics.payload(Role.INITIATOR, Direction.IN, len(plaintext))
+        self._count_payload(Direction.IN, len(plaintext))
         if not response.success:
             raise RemoteFailure(response.error or "operation_failed")
         return plaintext

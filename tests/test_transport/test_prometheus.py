@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from functools import lru_cache
+from pathlib import Path
 
 import prometheus_client
 import pytest
@@ -16,6 +19,7 @@ from sage.transport import PrometheusMetrics
 from sage.transport.metrics import DIAGNOSES, Cache, Carriage, Direction, Outcome
 from sage.types import Role
 
+ROOT = Path(__file__).parents[2]
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -193,3 +197,29 @@ def test_a_registry_of_ones_own() -> None:
     assert metrics.registry is registry
     with pytest.raises(ValueError, match="Duplicated"):
         PrometheusMetrics(registry)
+
+
+def test_the_dashboard_names_metrics_that_exist_and_all_of_them() -> None:
+    text = (ROOT / "docs/howto/sage-dashboard.json").read_text()
+    board = json.loads(text)
+    names = {name for name, _ in scrape(PrometheusMetrics())}
+    queries = [
+        target["expr"] for panel in board["panels"] for target in panel["targets"]
+    ]
+    used = {name for query in queries for name in re.findall(r"sage_\w+", query)}
+    assert used <= names
+    kinds = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+    assert kinds == {re.sub(r"_(bucket|sum|count)$", "", name) for name in used}
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(set(ids)) == len(ids)
+    assert {panel["datasource"]["uid"] for panel in board["panels"]} == {
+        "${datasource}"
+    }
+
+
+def test_the_guide_lists_every_metric() -> None:
+    said = (ROOT / "docs/howto/monitor-a-service.md").read_text()
+    names = {name for name, _ in scrape(PrometheusMetrics())}
+    kinds = {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+    listed = set(re.findall(r"`(sage_\w+)`", said))
+    assert listed == kinds
