@@ -45,6 +45,8 @@ class Event(StrEnum):
     RENEWAL_FAILED = "renewal_failed"
     RESPONSE_DROPPED = "response_dropped"
     INTERNAL_ERROR = "internal_error"
+    DENIED = "denied"
+    NOT_SERVED = "not_served"
     NOT_READY = "not_ready"
     READY = "ready"
 
