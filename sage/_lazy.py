@@ -20,6 +20,7 @@ _EXTRA_OF: Final = {
     "aiohttp": "http",
     "yarl": "http",
     "httpx2": "http2",
+    "redis": "redis",
     "uvicorn": "service",
     "prometheus_client": "metrics",
     "typer": "cli",

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .config import ClientConfig, ServiceConfig
     from .hosting import serve, serving
+    from .key_ring import KeyPair, KeyRing
     from .logs import JsonLogFormatter, correlation_id
     from .message import Handler, Message
     from .metrics_app import MetricsApp
     from .registry import Registry
+    from .rotation import Rotation, Stage
     from .server import Service
     from .stream import Stream, StreamHandler
 
@@ -27,11 +29,15 @@ __all__ = [
     "Clock",
     "Handler",
     "JsonLogFormatter",
+    "KeyPair",
+    "KeyRing",
     "Message",
     "MetricsApp",
     "Registry",
+    "Rotation",
     "Service",
     "ServiceConfig",
+    "Stage",
     "Stream",
     "StreamHandler",
     "connect",
@@ -49,11 +55,15 @@ __getattr__, __dir__ = lazy_names(
         "Clock": ".clock",
         "Handler": ".message",
         "JsonLogFormatter": ".logs",
+        "KeyPair": ".key_ring",
+        "KeyRing": ".key_ring",
         "Message": ".message",
         "MetricsApp": ".metrics_app",
         "Registry": ".registry",
+        "Rotation": ".rotation",
         "Service": ".server",
         "ServiceConfig": ".config",
+        "Stage": ".rotation",
         "Stream": ".stream",
         "StreamHandler": ".stream",
         "connect": ".client",

@@ -48,6 +48,7 @@ from ..transport.metrics import NO_METRICS, Carriage, Direction, Metrics, Outcom
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
 from .clock import Clock
+from .compression import pack_request, unpack
 from .config import ClientConfig
 from .initiation import Established, initiate
 from .logs import Event, correlate, fields, new_connection_id
@@ -133,7 +134,9 @@ class Channel:
         Args:
             payload: at most 8,388,572 bytes.
             metadata: signed but not encrypted: at most 32 names
-                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes.
+                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes. With
+                compression, at most 30: ``content_encoding`` and
+                ``accept_encoding`` are set by the channel.
             timeout_s: from this call to the verified answer; the configured one
                 when not given.
 
@@ -246,7 +249,9 @@ class Channel:
         try:
             with Timer(self._clock, self._count_request):
                 async with asyncio.timeout(limit), self._slots:
-                    return await self._request(payload, metadata, progress)
+                    encodings = self._config.compression
+                    packed = await pack_request(payload, metadata, encodings)
+                    return await self._request(*packed, progress)
         except SageError as exc:
             exc.may_have_run = progress.sent
             if isinstance(exc, PeerError) and not isinstance(exc, RemoteFailure):
@@ -329,7 +334,7 @@ class Channel:
             header,
             payload,
             session=established.session,
-            key=self._agent.signing_key,
+            key=self._agent.find_signing_key(established.binding.init_kid),
             now=self._clock.now(),
         )
 
@@ -360,7 +365,8 @@ class Channel:
         self._count_payload(Direction.IN, len(plaintext))
         if not response.success:
             raise RemoteFailure(response.error or "operation_failed")
-        return plaintext
+        encodings = self._config.compression
+        return await unpack(plaintext, response.metadata or {}, encodings)
 
     async def _ask(
         self, request: Request, progress: _Progress | None = None
@@ -392,20 +398,16 @@ class Channel:
                     raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
                 future = self._waiting.get(envelope.message_id)
                 if future is None or future.done():
-                    logger.info(
-                        "a response to no request under way was dropped",
-                        extra=fields(Event.RESPONSE_DROPPED),
-                    )
+                    why = fields(Event.RESPONSE_DROPPED)
+                    logger.info("a response to no request was dropped", extra=why)
                 else:
                     future.set_result(envelope)
         except SageError as exc:
             await self._fail(exc)
         except Exception:
             # Without a reader every request would wait for its time limit.
-            logger.exception(
-                "internal error; the channel is closed",
-                extra=fields(Event.INTERNAL_ERROR),
-            )
+            why = fields(Event.INTERNAL_ERROR)
+            logger.exception("internal error; the channel is closed", extra=why)
             await self._fail(ConnectionLost("internal error"))
 
     async def _fail(self, error: SageError, *, code: int | None = None) -> None:

@@ -22,6 +22,7 @@ def test_the_facts_are_those_of_this_process() -> None:
         "websocket",
         "service",
         "metrics",
+        "zstd",
         "cli",
     }
 
