@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,7 +14,7 @@ from sage.envelope import sign
 from sage.errors import Code, ConnectionLost, ResolutionError, StaleError
 from sage.service import Clock
 from sage.service.measure import MeasuredResolver, Timer, count_refusal, observed
-from sage.transport import Metrics, PrometheusMetrics, WebSocket
+from sage.transport import CachingResolver, Metrics, PrometheusMetrics, WebSocket
 from sage.transport.metrics import NO_METRICS, Outcome
 
 from .conftest import ADA, GRACE, header, sealed
@@ -328,13 +327,26 @@ def test_without_metrics_there_is_nothing_in_between(resolver) -> None:
     assert observed(resolver, NO_METRICS, Clock()) == (resolver, NO_METRICS)
 
 
-def test_a_caching_resolver_shows_its_statistics(resolver) -> None:
-    resolver.statistics = SimpleNamespace(hits=7, misses=2)
-    metrics = PrometheusMetrics()
+async def test_a_caching_resolver_shows_its_statistics(resolver) -> None:
+    caching, metrics, clock = CachingResolver(resolver), PrometheusMetrics(), Clock()
     for _ in range(2):
-        observed(resolver, metrics, Clock())
+        measured, _ = observed(caching, metrics, clock)
+    for _ in range(5):
+        await measured.resolve(GRACE, now=clock.now())
     text = metrics.exposition().decode()
-    assert 'sage_cache_hits_total{cache="record"} 7.0' in text
-    assert 'sage_cache_misses_total{cache="record"} 2.0' in text
+    assert 'sage_cache_hits_total{cache="record"} 4.0' in text
+    assert 'sage_cache_misses_total{cache="record"} 1.0' in text
+    assert 'sage_resolutions_total{outcome="ok"} 5.0' in text
     for cache in ("name", "public_key", "proof"):
         assert f'sage_cache_hits_total{{cache="{cache}"}} ' in text
+
+
+async def test_a_service_reuses_readings_all_the_same(
+    running, connecting, resolver
+) -> None:
+    caching, metrics = CachingResolver(resolver), PrometheusMetrics()
+    options = {"metrics": metrics, "resolver": caching}
+    async with running(**options) as url, connecting(url) as channel:
+        for _ in range(3):
+            await channel.request(b"x")
+    assert caching.statistics.hits >= 6
