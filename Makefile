@@ -97,14 +97,18 @@ help: ## print this
 demo: $(STAMPS)/with-cli $(CORE) ## run two agents over TLS, and attacks on them
 	@$(RUN) $(VENV)/bin/sage demo
 
-test: SELECT := -m "not slow"
+# Python cannot install a Redis server; whoever has none tests everything else.
+REDIS := $(shell command -v redis-server || command -v valkey-server)
+
+test: SELECT := -m "not slow$(if $(REDIS),, and not redis)"
 test: run-tests ## run the tests on the compiled core, then on the pure-Python twin
 
-test-all: SELECT :=
+test-all: SELECT := $(if $(REDIS),,-m "not redis")
 test-all: run-tests ## the same with the tests that take long
 
 .PHONY: run-tests
 run-tests: $(STAMPS)/with-test $(CORE)
+	$(if $(REDIS),,@echo "== tests with a Redis server: left out, there is no redis-server ==")
 ifeq ($(TWIN),compiled)
 	@echo "== tests, compiled core =="
 	@SAGE_REQUIRE_EXTENSIONS=1 $(PY) -m pytest $(SELECT) $(PYTEST_ARGS)

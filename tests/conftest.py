@@ -56,6 +56,13 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     return Tls(certificate, ca, client, server)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a Redis server, so that it can be left out by name."""
+    for item in items:
+        if "redis_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("redis")
+
+
 @dataclass
 class RedisServer:
     """A Redis (or Valkey) of our own, on loopback, with a folder of its own."""

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from .address import HostAddress, HostMap
     from .asgi import AsgiWebSocket
     from .caching_resolver import CachingResolver, ResolverStatistics
+    from .compress import (
+        ENCODINGS,
+        compress_payload,
+        decompress_payload,
+        require_encodings,
+    )
     from .deadline import within
     from .host_map import load_host_map
     from .https_get import HttpResponse, HttpsGetter
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
     from .websocket import WebSocket
 
 __all__ = [
+    "ENCODINGS",
     "AsgiWebSocket",
     "CachingResolver",
     "HostAddress",
@@ -40,9 +47,12 @@ __all__ = [
     "ResolverStatistics",
     "WebResolver",
     "WebSocket",
+    "compress_payload",
+    "decompress_payload",
     "load_host_map",
     "open_tcp",
     "open_unix",
+    "require_encodings",
     "serve_tcp",
     "serve_unix",
     "within",
@@ -52,6 +62,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "AsgiWebSocket": ".asgi",
+        "ENCODINGS": ".compress",
         "CachingResolver": ".caching_resolver",
         "HostAddress": ".address",
         "HostMap": ".address",
@@ -64,9 +75,12 @@ __getattr__, __dir__ = lazy_names(
         "ResolverStatistics": ".caching_resolver",
         "WebResolver": ".web_resolver",
         "WebSocket": ".websocket",
+        "compress_payload": ".compress",
+        "decompress_payload": ".compress",
         "load_host_map": ".host_map",
         "open_tcp": ".stream",
         "open_unix": ".stream",
+        "require_encodings": ".compress",
         "serve_tcp": ".stream",
         "serve_unix": ".stream",
         "within": ".deadline",
