@@ -52,6 +52,7 @@ __all__: Final = [
     "KEY_BLOCK_BYTES",
     "KEY_URL_MAX_BYTES",
     "MANAGER_MAX_SESSIONS",
+    "MAX_BYTES_IN_FLIGHT",
     "MAX_CONNECTIONS",
     "MAX_FAILED_OPENS",
     "MAX_REQUESTS_IN_FLIGHT",
@@ -258,6 +259,10 @@ MAX_CONNECTIONS: Final = 10_000
 MAX_SESSIONS_PER_CONNECTION: Final = 8
 MAX_SESSIONS_IN_USE: Final = 4
 MAX_REQUESTS_IN_FLIGHT: Final = 64
+
+# Of messages that a service works on, over all connections: four of the longest. What
+# is made of a message, decoded, opened and answered, is four times its size.
+MAX_BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
 
 # A channel makes its next session beside the running one, with 100 records or five
 # minutes to spare: time for several attempts. The retries double from a second.
