@@ -1,8 +1,9 @@
 """What breaks, and what breaks things: nobody else may notice.
 
-A service in a process of its own is mistreated by peers that die, stall, read nothing,
-say too much or never finish what they began. Meanwhile an honest agent must be served,
-the service's memory must stay within bounds, and every wait must end with a typed error.
+A service in a process of its own is mistreated by peers that die, stall, read
+nothing, say too much or never finish what they began. Meanwhile an honest agent must
+be served, the service's memory must stay within bounds, and every wait must end with a
+typed error.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def frame_head(length: int, *, opcode: int = 1) -> bytes:
     return bytes([0x80 | opcode, 0x80 | 126]) + struct.pack(">HI", length, 0)
 
 
-# --- a network that can fail ----------------------------------------------------------
+# --- a network that can fail ------------------------------------------------------
 
 
 class Proxy:
@@ -206,7 +207,7 @@ class Proxy:
             sink.close()
 
 
-# --- peers that die or stall ------------------------------------------------------------
+# --- peers that die or stall ------------------------------------------------------
 
 
 async def test_peers_killed_in_mid_message(lone, connecting, tls):
@@ -224,28 +225,30 @@ async def test_peers_killed_in_mid_message(lone, connecting, tls):
 
 
 async def test_a_service_killed_in_mid_answer(lone, connecting):
-    async with lone() as service:
-        async with connecting(service.url) as channel:
-            waiting = asyncio.create_task(channel.request(b"send 8000000"))
-            await asyncio.sleep(0.05)
-            service.process.kill()
-            with pytest.raises(ConnectionLost) as lost:
-                async with asyncio.timeout(5):
-                    await waiting
-            assert lost.value.may_have_run
-            with pytest.raises(SageError):
-                await channel.request(b"again")
+    async with lone() as service, connecting(service.url) as channel:
+        waiting = asyncio.create_task(channel.request(b"send 8000000"))
+        await asyncio.sleep(0.05)
+        service.process.kill()
+        with pytest.raises(ConnectionLost) as lost:
+            async with asyncio.timeout(5):
+                await waiting
+        assert lost.value.may_have_run
+        with pytest.raises(SageError):
+            await channel.request(b"again")
 
 
 async def test_an_answer_that_is_cut_off(lone, connecting):
     proxy = Proxy()
-    async with lone() as service, proxy.leading_to(service.port) as url:
-        async with connecting(url) as channel:
-            proxy.answer_bytes_left = 100_000
-            with pytest.raises(ConnectionLost) as lost:
-                async with asyncio.timeout(5):
-                    await channel.request(b"send 1000000")
-            assert lost.value.may_have_run
+    async with (
+        lone() as service,
+        proxy.leading_to(service.port) as url,
+        connecting(url) as channel,
+    ):
+        proxy.answer_bytes_left = 100_000
+        with pytest.raises(ConnectionLost) as lost:
+            async with asyncio.timeout(5):
+                await channel.request(b"send 1000000")
+        assert lost.value.may_have_run
 
 
 async def test_a_half_open_socket_ends_at_both_ends(lone, connecting):
@@ -276,22 +279,21 @@ async def test_every_wait_of_a_client_has_an_end(lone, connecting):
     )
     async with lone() as service, proxy.leading_to(service.port) as url:
         channel = await connecting(url, config=config)
-        with pytest.raises(TransportError):
-            async with channel.stream() as stream:
-                proxy.stall()
-                for waiting in (
-                    channel.request(b"x"),
-                    channel.handshake(),
-                    connecting(url, config=config)._open(),
-                    _send_for_ever(stream),
-                ):
-                    began = time.monotonic()
-                    with pytest.raises(TransportError):
-                        async with asyncio.timeout(5):
-                            await waiting
-                    assert time.monotonic() - began < 3
-                async with asyncio.timeout(5):
-                    await stream.receive()
+        async with contextlib.AsyncExitStack() as stack:
+            stream = await stack.enter_async_context(channel.stream())
+            proxy.stall()
+            for waiting in (
+                channel.request(b"x"),
+                channel.handshake(),
+                connecting(url, config=config)._open(),
+                _send_for_ever(stream),
+                stream.receive(),
+            ):
+                began = time.monotonic()
+                with pytest.raises(TransportError):
+                    async with asyncio.timeout(5):
+                        await waiting
+                assert time.monotonic() - began < 3
         began = time.monotonic()
         await channel.close()
         assert time.monotonic() - began < 2
@@ -302,7 +304,7 @@ async def _send_for_ever(stream: sage.service.Stream) -> None:
         await stream.send(bytes(500_000))
 
 
-# --- peers that are slow ----------------------------------------------------------------
+# --- peers that are slow ----------------------------------------------------------
 
 
 async def test_a_reader_that_does_not_read(lone, connecting):
@@ -369,7 +371,7 @@ async def test_heads_and_messages_a_byte_at_a_time(lone, connecting, tls):
         )
 
 
-# --- peers that say too much ------------------------------------------------------------
+# --- peers that say too much ------------------------------------------------------
 
 
 async def test_a_message_a_byte_too_long_for_a_service(lone, connecting, tls):
@@ -401,7 +403,7 @@ async def test_a_message_a_byte_too_long_for_a_client(connecting, ada, tls):
                 await connecting(f"wss://localhost:{port}/sage")
 
 
-# --- peers that are many ----------------------------------------------------------------
+# --- peers that are many ----------------------------------------------------------
 
 
 async def test_a_flood_of_handshakes(lone, connecting, ada):
@@ -448,10 +450,8 @@ async def test_more_connections_than_there_are_places(lone, connecting):
         lone(idle_timeout_s=60.0) as service,
         served_meanwhile(service, connecting),
     ):
-        held = []
-        with pytest.raises(TransportError):
-            while len(held) <= 300:
-                held.append(await connecting(service.url))
-        assert len(held) == 299  # and the honest one
+        held = [await connecting(service.url) for _ in range(299)]
+        with pytest.raises(TransportError):  # the honest one has the last place
+            await connecting(service.url)
         await asyncio.gather(*(channel.close() for channel in held))
         await asyncio.sleep(0.5)
