@@ -251,6 +251,7 @@ async def test_an_answer_that_is_cut_off(lone, connecting):
         assert lost.value.may_have_run
 
 
+@pytest.mark.slow
 async def test_a_half_open_socket_ends_at_both_ends(lone, connecting):
     proxy = Proxy()
     async with lone() as service, served_meanwhile(service, connecting):
@@ -307,6 +308,7 @@ async def _send_for_ever(stream: sage.service.Stream) -> None:
 # --- peers that are slow ----------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_reader_that_does_not_read(lone, connecting):
     """Its answers wait in the kernel and in one buffer; then it is not read either."""
     proxy = Proxy()
@@ -331,6 +333,7 @@ async def test_a_reader_that_does_not_read(lone, connecting):
     assert grown < 256 * MIB
 
 
+@pytest.mark.slow
 async def test_tls_handshakes_that_never_end(lone, connecting):
     async with lone() as service, served_meanwhile(service, connecting):
         begun = [
@@ -344,6 +347,7 @@ async def test_tls_handshakes_that_never_end(lone, connecting):
             writer.close()
 
 
+@pytest.mark.slow
 async def test_heads_and_messages_a_byte_at_a_time(lone, connecting, tls):
     async with lone() as service, served_meanwhile(service, connecting):
 
@@ -374,6 +378,7 @@ async def test_heads_and_messages_a_byte_at_a_time(lone, connecting, tls):
 # --- peers that say too much ------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_message_a_byte_too_long_for_a_service(lone, connecting, tls):
     async with lone() as service, served_meanwhile(service, connecting):
         before = service.resident_bytes()
