@@ -15,6 +15,7 @@ from .agent import agent
 from .demo import demo
 from .exits import Exit, describe, exit_code
 from .info import info
+from .loadtest import loadtest, loadtest_service
 from .registry import registry
 from .send import send
 from .serve import serve
@@ -38,6 +39,8 @@ app.add_typer(registry, name="registry")
 app.command()(serve)
 app.command()(send)
 app.command()(demo)
+app.command()(loadtest)
+app.command()(loadtest_service)
 
 
 @app.callback()

@@ -1,0 +1,50 @@
+"""A service of our own for a load test without a URL: another process, over TLS."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from ... import service
+from ...identity import MemoryResolver
+from ...transport.address import tls_context
+from ..demo.children import run_child
+from ..demo.stage import issue_certificates, make_agents
+from .link import Connect
+
+__all__ = ["staged"]
+
+
+@asynccontextmanager
+async def staged(connections: int) -> AsyncIterator[tuple[str, Connect]]:
+    """Start a service on loopback; yield its URL and what connects to it.
+
+    Args:
+        connections: how many it must hold.
+
+    Raises:
+        ConfigError: it did not start, or trustme is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="sage-loadtest-") as name:
+        top = Path(name)
+        issue_certificates(top)
+        ada, grace = make_agents(top)
+        resolver = MemoryResolver([ada.record, grace.record])
+        tls = tls_context(str(top / "ca.pem"))
+        async with run_child(
+            *("loadtest-service", f"{top / 'grace.sage'}"),
+            *("--passphrase-file", f"{top / 'passphrase'}"),
+            *("--certificate", f"{top / 'tls.pem'}", "--port", "0", "--json-ready"),
+            *("--records", f"{top / 'records'}"),
+            *("--connections", f"{connections + 1}"),
+            log=top / "grace.log",
+        ) as child:
+
+            async def connect() -> service.Channel:
+                return await service.connect(
+                    child.url, agent=ada, peer=grace.did, resolver=resolver, tls=tls
+                )
+
+            yield child.url, connect
