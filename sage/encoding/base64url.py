@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import re
 from typing import Final
 
 from ..errors import Code, DecodeError, UsageError
@@ -13,8 +12,8 @@ __all__ = ["b64u_decode", "b64u_encode"]
 
 # `binascii` itself: the wrappers of `base64` cost as much again as the work.
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
-_ALPHABET: Final = re.compile(r"[A-Za-z0-9_-]*\Z")
+# The other alphabet's characters and padding become what neither alphabet has.
+_FROM_URL: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 # The characters that may come last behind whole groups of four, by how many of them
 # there are: those whose bits beyond the last byte are zero.
@@ -56,12 +55,14 @@ def b64u_decode(text: str, *, size: int | None = None) -> bytes:
     if size is not None and len(text) != (size * 4 + 2) // 3:
         raise _malformed(f"not the base64url of {size} bytes")
     rest = len(text) % 4
-    if rest == 1 or not _ALPHABET.match(text):
-        raise _malformed("not canonical base64url")
+    try:
+        standard = text.encode("ascii").translate(_FROM_URL) + b"=" * (-rest % 4)
+        data = binascii.a2b_base64(standard, strict_mode=True)
+    except ValueError:  # binascii.Error and UnicodeEncodeError
+        raise _malformed("not canonical base64url") from None
     if rest and text[-1] not in _LAST[rest]:
         raise _malformed("non-zero bits behind the last byte of base64url")
-    standard = text.encode("ascii").translate(_FROM_URL)
-    return binascii.a2b_base64(standard + b"=" * (-rest % 4))
+    return data
 
 
 def _malformed(message: str) -> DecodeError:
