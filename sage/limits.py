@@ -21,7 +21,11 @@ __all__: Final = [
     "BUFFER_MAX_BYTES",
     "BUFFER_MIN_BYTES",
     "CLOSE_TIMEOUT_S",
+    "COMPRESSORS_KEPT",
+    "COMPRESS_INLINE_MAX_BYTES",
+    "COMPRESS_MIN_BYTES",
     "CONNECT_TIMEOUT_S",
+    "DECOMPRESS_MAX_RATIO",
     "DID_MAX_BYTES",
     "DRAFT1_CALLER_AAD_MAX_BYTES",
     "DRAFT1_GENERATION_RECORDS",
@@ -271,6 +275,16 @@ STREAM_QUEUE_BYTES: Final = 4 * 1024 * 1024
 # than three successors that the peer has not used, the oldest gives way.
 STREAM_RENEW_AFTER_RECORDS: Final = 2**40
 STREAM_SUCCESSORS_MAX: Final = 3
+
+# Compression. Below 1 KiB little is won. Tool results, logs and JSON shrink 3 to 40
+# times: a peer whose message grows beyond 100 times its length is not one of those, and
+# pays at least 84 KB for the 8 MiB that it can make us hold. Up to 16 KiB, which is
+# 1.6 MiB at that ratio, the work is done at once; more goes to a thread. A compressor
+# of zstd keeps up to 4 MB.
+COMPRESS_MIN_BYTES: Final = 1024
+COMPRESS_INLINE_MAX_BYTES: Final = 16 * 1024
+COMPRESSORS_KEPT: Final = 4
+DECOMPRESS_MAX_RATIO: Final = 100
 
 # A handshake's envelope is at most 16 KiB of payload in base64url, 4 KiB of
 # metadata and names: nobody needs more before having proven who they are.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from ..encoding import b64u_encode
@@ -29,6 +29,7 @@ from ..errors import (
     Code,
     DeadlineExceeded,
     DecodeError,
+    PeerError,
     ProtocolError,
     RemoteFailure,
     ResolutionError,
@@ -41,6 +42,7 @@ from ..session import Session
 from ..transport import within
 from ..types import Role, SessionId
 from .accepted import Accepted, Sessions
+from .compression import pack_answer, unpack, without_encodings
 from .host import Host
 from .message import Message
 from .operation import Operation
@@ -164,7 +166,7 @@ class Acceptance:
         verify(accepted.binding.init_key)
         self._require_current(operation, accepted)
         plaintext = await self._accept(request, accepted)
-        opening, data, error = None, b"", None
+        opening, data, error, metadata = None, b"", None, None
         try:
             opening = StreamOpening.decode_request(plaintext)
         except DecodeError as exc:
@@ -172,7 +174,7 @@ class Acceptance:
             error = "operation_failed"
         else:
             if opening is None:
-                data, error = await self._answer(request, plaintext)
+                data, error, metadata = await self._answer(request, plaintext)
         await operation.pass_gate()
         self._require_current(operation, accepted)
         if accepted.session.closed:
@@ -181,7 +183,7 @@ class Acceptance:
         if opening is not None:
             data, error, afterwards = self._grant(opening, request, accepted)
         response = seal_response(
-            self._header(request, error=error),
+            self._header(request, error=error, metadata=metadata),
             data,
             session=accepted.session,
             key=self._host.agent.signing_key,
@@ -191,15 +193,25 @@ class Acceptance:
 
     async def _answer(
         self, request: Request, plaintext: bytes
-    ) -> tuple[bytes, str | None]:
+    ) -> tuple[bytes, str | None, Mapping[str, str] | None]:
+        """Return what the handler answers, or why not, and the answer's metadata."""
+        signed, encodings = request.metadata or {}, self._host.config.compression
+        try:
+            payload = await unpack(plaintext, signed, encodings)
+        except PeerError as exc:
+            logger.warning("the payload was refused: %s (%s)", exc, exc.code)
+            denied = isinstance(exc, ProtocolError)
+            return b"", "policy_denied" if denied else "operation_failed", None
         message = Message(
-            payload=plaintext,
+            payload=payload,
             peer=request.did,
             id=request.id,
             session_id=SessionId(request.session_id or ""),
-            metadata=request.metadata or {},
+            metadata=without_encodings(signed),
         )
-        return await self._handle(message)
+        data, error = await self._handle(message)
+        packed, metadata = await pack_answer(data, signed, encodings)
+        return packed, error, metadata
 
     def _grant(
         self, opening: StreamOpening, request: Request, accepted: Accepted
@@ -275,7 +287,13 @@ class Acceptance:
             unix_time=clock.unix_time(),
         )
 
-    def _header(self, request: Request, *, error: str | None = None) -> Response:
+    def _header(
+        self,
+        request: Request,
+        *,
+        error: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Response:
         """Build every member of a response but its data and signature."""
         unix_time = self._host.clock.unix_time()
         # Never longer than what it answers, but for at least a second.
@@ -288,4 +306,5 @@ class Acceptance:
             expires=unix_time + max(ttl_s, 1),
             nonce=b64u_encode(os.urandom(NONCE_BYTES)),
             error=error,
+            metadata=metadata,
         )

@@ -46,6 +46,7 @@ from ..transport import WebSocket
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
 from .clock import Clock
+from .compression import pack_request, unpack
 from .config import ClientConfig
 from .initiation import Established, initiate
 from .operation import Operation
@@ -118,7 +119,9 @@ class Channel:
         Args:
             payload: at most 8,388,572 bytes.
             metadata: signed but not encrypted: at most 32 names
-                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes.
+                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes. With
+                compression, at most 30: ``content_encoding`` and
+                ``accept_encoding`` are set by the channel.
             timeout_s: from this call to the verified answer; the configured one
                 when not given.
 
@@ -220,7 +223,8 @@ class Channel:
         progress = _Progress(before_sending)
         try:
             async with asyncio.timeout(limit), self._slots:
-                return await self._request(payload, metadata, progress)
+                packed = await pack_request(payload, metadata, self._config.compression)
+                return await self._request(*packed, progress)
         except SageError as exc:
             exc.may_have_run = progress.sent
             if isinstance(exc, PeerError) and not isinstance(exc, RemoteFailure):
@@ -331,7 +335,8 @@ class Channel:
         established.used_at = now
         if not response.success:
             raise RemoteFailure(response.error or "operation_failed")
-        return plaintext
+        encodings = self._config.compression
+        return await unpack(plaintext, response.metadata or {}, encodings)
 
     async def _ask(
         self, request: Request, progress: _Progress | None = None

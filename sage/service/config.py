@@ -23,6 +23,7 @@ from ..limits import (
     SESSION_MAX_RECORDS,
     STREAM_RENEW_AFTER_RECORDS,
 )
+from ..transport.compress import require_encodings
 
 __all__ = ["ClientConfig", "ServiceConfig"]
 
@@ -44,6 +45,10 @@ class ClientConfig:
             direction before its session's successor is made.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
+        compression: what payloads are compressed with, off when empty: any of ``zstd``
+            and ``gzip``, the best first. Requests are compressed with the first;
+            answers may come in any. A service must have the first, too.
+            See the explanation of compression before you turn it on.
     """
 
     connect_timeout_s: float = CONNECT_TIMEOUT_S
@@ -55,6 +60,7 @@ class ClientConfig:
     renew_after_s: float = RENEW_AFTER_S
     stream_renew_after_records: int = STREAM_RENEW_AFTER_RECORDS
     stream_send_timeout_s: float = SEND_TIMEOUT_S
+    compression: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -84,6 +90,10 @@ class ServiceConfig:
             while there are more, so that a flood waits at its sender.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
+        compression: what payloads are compressed with, off when empty: any of ``zstd``
+            and ``gzip``, the best first. Requests may come in any; an answer
+            is compressed with the first that its request accepts.
+            See the explanation of compression before you turn it on.
     """
 
     path: str = "/sage"
@@ -96,6 +106,7 @@ class ServiceConfig:
     max_sessions: int = MAX_SESSIONS_PER_CONNECTION
     max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
     stream_send_timeout_s: float = SEND_TIMEOUT_S
+    compression: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -106,6 +117,7 @@ def _check(config: ClientConfig | ServiceConfig) -> None:
         value = getattr(config, field.name)
         if isinstance(value, int | float) and not value > 0:
             raise UsageError(f"{field.name} must be positive, not {value!r}")
+    require_encodings(config.compression)
     ttl = config.envelope_ttl_s
     if type(ttl) is not int or ttl > FRESHNESS_WINDOW_S:
         raise UsageError(

@@ -9,6 +9,12 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .address import HostAddress, HostMap
     from .asgi import AsgiWebSocket
+    from .compress import (
+        ENCODINGS,
+        compress_payload,
+        decompress_payload,
+        require_encodings,
+    )
     from .deadline import within
     from .host_map import load_host_map
     from .https_get import HttpResponse, HttpsGetter
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     from .websocket import WebSocket
 
 __all__ = [
+    "ENCODINGS",
     "AsgiWebSocket",
     "HostAddress",
     "HostMap",
@@ -35,9 +42,12 @@ __all__ = [
     "Records",
     "WebResolver",
     "WebSocket",
+    "compress_payload",
+    "decompress_payload",
     "load_host_map",
     "open_tcp",
     "open_unix",
+    "require_encodings",
     "serve_tcp",
     "serve_unix",
     "within",
@@ -47,6 +57,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "AsgiWebSocket": ".asgi",
+        "ENCODINGS": ".compress",
         "HostAddress": ".address",
         "HostMap": ".address",
         "HttpResponse": ".https_get",
@@ -56,9 +67,12 @@ __getattr__, __dir__ = lazy_names(
         "Records": ".records",
         "WebResolver": ".web_resolver",
         "WebSocket": ".websocket",
+        "compress_payload": ".compress",
+        "decompress_payload": ".compress",
         "load_host_map": ".host_map",
         "open_tcp": ".stream",
         "open_unix": ".stream",
+        "require_encodings": ".compress",
         "serve_tcp": ".stream",
         "serve_unix": ".stream",
         "within": ".deadline",

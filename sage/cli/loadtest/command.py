@@ -162,7 +162,7 @@ def _run(console: Console, plan: Plan, target: _Target | None) -> Outcome:
     allow_connections(plan.connections)
 
     async def run() -> Outcome:
-        opening = staged(plan.connections) if target is None else _foreign(target)
+        opening = staged(plan) if target is None else _foreign(target)
         async with opening as (url, connect):
             console.print(f"service   {url}")
             if target is not None:

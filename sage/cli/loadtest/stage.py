@@ -13,16 +13,17 @@ from ...transport.address import tls_context
 from ..demo.children import run_child
 from ..demo.stage import issue_certificates, make_agents
 from .link import Connect
+from .plan import Mode, Plan
 
 __all__ = ["staged"]
 
 
 @asynccontextmanager
-async def staged(connections: int) -> AsyncIterator[tuple[str, Connect]]:
+async def staged(plan: Plan) -> AsyncIterator[tuple[str, Connect]]:
     """Start a service on loopback; yield its URL and what connects to it.
 
     Args:
-        connections: how many it must hold.
+        plan: how many connections it must hold, and over which scheme.
 
     Raises:
         ConfigError: it did not start, or trustme is missing.
@@ -38,13 +39,16 @@ async def staged(connections: int) -> AsyncIterator[tuple[str, Connect]]:
             *("--passphrase-file", f"{top / 'passphrase'}"),
             *("--certificate", f"{top / 'tls.pem'}", "--port", "0", "--json-ready"),
             *("--records", f"{top / 'records'}"),
-            *("--connections", f"{connections + 1}"),
+            *("--connections", f"{plan.connections + 1}"),
             log=top / "grace.log",
         ) as child:
+            url = child.url
+            if plan.mode is Mode.HTTP:
+                url = url.replace("wss:", "https:", 1)
 
             async def connect() -> service.Channel:
                 return await service.connect(
-                    child.url, agent=ada, peer=grace.did, resolver=resolver, tls=tls
+                    url, agent=ada, peer=grace.did, resolver=resolver, tls=tls
                 )
 
-            yield child.url, connect
+            yield url, connect
