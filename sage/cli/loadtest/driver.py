@@ -114,7 +114,7 @@ async def drive(plan: Plan, connect: Connect, *, watch: Watch) -> Outcome:
         plan=plan,
         tally=tally,
         opening_s=opening_s,
-        unsent=planned(plan) - tally.sent if plan.is_open_loop else 0,
+        unsent=planned(plan, start) - tally.sent if plan.is_open_loop else 0,
         lost=lost,
         client=(client_before, client_after),
         server=(after_opening, at_last) if known else None,  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ other way, which forgets them, is known as coordinated omission.)
 from __future__ import annotations
 
 import asyncio
-import math
 import select
 import selectors
 from collections.abc import Iterator
@@ -22,24 +21,37 @@ __all__ = ["departures", "make_loop", "planned", "until"]
 def departures(plan: Plan, index: int, start: float) -> Iterator[float]:
     """Yield when each message of one connection is meant to leave, without an end.
 
-    The connections take turns, so that all of them together keep an even rate.
+    The connections take turns, so that all of them together keep an even rate. The
+    warm-up comes before ``start``.
 
     Args:
         plan: an open loop.
         index: the connection's number, from 0.
-        start: monotonic seconds.
+        start: monotonic seconds at which the counting begins.
     """
-    turn = index
+    first = -int(plan.warm_up_s * plan.rate)
+    number = first + (index - first) % plan.connections
     while True:
         # From the start each time: a sum would drift.
-        yield start + turn / plan.rate
-        turn += plan.connections
+        yield start + number / plan.rate
+        number += plan.connections
 
 
-def planned(plan: Plan) -> int:
-    """Return how many messages an open loop means to send while it counts."""
-    first = math.ceil(plan.warm_up_s * plan.rate)
-    return math.ceil((plan.warm_up_s + plan.duration_s) * plan.rate) - first
+def planned(plan: Plan, start: float) -> int:
+    """Return how many messages an open loop means to send while it counts.
+
+    Args:
+        plan: an open loop.
+        start: as for `departures`.
+    """
+    # The same sums as there and in the tally: others may round to the other side.
+    end = start + plan.duration_s
+    number = int(plan.duration_s * plan.rate)
+    while start + number / plan.rate < end:
+        number += 1
+    while number and start + (number - 1) / plan.rate >= end:
+        number -= 1
+    return number
 
 
 async def until(when: float) -> None:

@@ -34,9 +34,7 @@ async def send_requests(
         echoed: whether the service is known to answer with the payload.
     """
     times: Iterator[float | None] = (
-        departures(plan, index, tally.start - plan.warm_up_s)
-        if plan.is_open_loop
-        else repeat(None)
+        departures(plan, index, tally.start) if plan.is_open_loop else repeat(None)
     )
     sender = _Sender(link, tally, times, payload, payload if echoed else None)
     # Each worker is a message in flight: where all are, the next one leaves late, and

@@ -41,9 +41,7 @@ async def send_records(
         payload: of every record.
     """
     times: Iterator[float | None] = (
-        departures(plan, index, tally.start - plan.warm_up_s)
-        if plan.is_open_loop
-        else repeat(None)
+        departures(plan, index, tally.start) if plan.is_open_loop else repeat(None)
     )
     while monotonic() < tally.end:
         carrying = _Carrying(tally, times, payload, plan.in_flight)

@@ -56,8 +56,8 @@ def test_a_late_answer_makes_the_run_longer() -> None:
 
 def test_a_backlog_is_not_sent_after_the_end() -> None:
     tally = Tally(0.0, 1.0)
-    assert not tally.is_over(1.005)
-    assert tally.is_over(1.1)
+    assert not tally.is_over(1.2)
+    assert tally.is_over(1.3)
 
 
 def test_seconds_are_told_apart_and_none_is_left_out() -> None:
