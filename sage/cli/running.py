@@ -9,14 +9,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .. import service
 from .exits import Exit
 from .text import printable
 
-__all__ = ["announce", "log_to_stderr", "run_until_stopped"]
+__all__ = ["announce", "log_to_stderr", "run_until_stopped", "stopped_like_ctrl_c"]
 
 
 async def run_until_stopped(
@@ -77,6 +78,23 @@ def log_to_stderr() -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("sage").setLevel(logging.INFO)
+
+
+@contextmanager
+def stopped_like_ctrl_c() -> Iterator[None]:
+    """Let a polite kill end the child processes too, as Ctrl-C does."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = {
+        number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _told_to_stop() -> Exit:

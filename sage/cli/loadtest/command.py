@@ -26,6 +26,7 @@ from ..options import (
     load_agent,
     resolving,
 )
+from ..running import stopped_like_ctrl_c
 from ..terminal import make_console, make_table
 from .descriptors import allow_connections
 from .driver import Outcome, drive
@@ -170,7 +171,7 @@ def _run(console: Console, plan: Plan, target: _Target | None) -> Outcome:
             with watching(console) as watch:
                 return await drive(plan, connect, watch=watch)
 
-    with asyncio.Runner(loop_factory=make_loop) as runner:
+    with stopped_like_ctrl_c(), asyncio.Runner(loop_factory=make_loop) as runner:
         return runner.run(run())
 
 

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from sage.cli.exits import Exit
 
-from ..conftest import ADA, GRACE, House, Run, one_line, running
+from ..conftest import ADA, GRACE, House, Run, interruptible, one_line, running
 
 
 @pytest.mark.parametrize("mode", ["request", "stream"])
@@ -99,3 +105,29 @@ def test_a_report_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> N
     )
     assert ended.code == Exit.CONFIG
     assert "cannot write" in ended.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_test_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sage", "loadtest", "--duration", "60"],
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=interruptible,
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("service "), process.communicate()
+    port = int(re.findall(r":(\d+)/", line)[0])
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == ""
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 5)
+    assert not any(tmp_path.iterdir())
