@@ -17,6 +17,7 @@ __all__ = ["lazy_names"]
 _EXTRA_OF: Final = {
     "websockets": "websocket",
     "h11": "websocket",
+    "redis": "redis",
     "uvicorn": "service",
     "typer": "cli",
     "rich": "cli",

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .config import ClientConfig, ServiceConfig
     from .hosting import serve, serving
+    from .key_ring import KeyPair, KeyRing
     from .message import Handler, Message
     from .registry import Registry
+    from .rotation import Rotation, Stage
     from .server import Service
     from .stream import Stream, StreamHandler
 
@@ -24,10 +26,14 @@ __all__ = [
     "ClientConfig",
     "Clock",
     "Handler",
+    "KeyPair",
+    "KeyRing",
     "Message",
     "Registry",
+    "Rotation",
     "Service",
     "ServiceConfig",
+    "Stage",
     "Stream",
     "StreamHandler",
     "connect",
@@ -43,10 +49,14 @@ __getattr__, __dir__ = lazy_names(
         "ClientConfig": ".config",
         "Clock": ".clock",
         "Handler": ".message",
+        "KeyPair": ".key_ring",
+        "KeyRing": ".key_ring",
         "Message": ".message",
         "Registry": ".registry",
+        "Rotation": ".rotation",
         "Service": ".server",
         "ServiceConfig": ".config",
+        "Stage": ".rotation",
         "Stream": ".stream",
         "StreamHandler": ".stream",
         "connect": ".client",

@@ -35,8 +35,8 @@ from ..errors import (
     ResolutionError,
     SessionClosed,
 )
-from ..handshake import Responder
-from ..identity import PublicKey
+from ..handshake import Initiation, Responder
+from ..identity import PublicKey, SigningKey
 from ..limits import NONCE_BYTES, RECORD_PLAINTEXT_MAX_BYTES
 from ..session import Session
 from ..transport import within
@@ -119,19 +119,23 @@ class Acceptance:
         )
         verify(init_key)
         await self._reserve(request)
+        # The initiator names two keys of ours; during a rotation there are four.
+        initiation = Initiation.decode(request.payload)
+        signing_key = agent.find_signing_key(initiation.resp_kid)
+        kem_key = agent.find_kem_key(initiation.kem_kid)
         responder = Responder(
-            agent.signing_key,
-            agent.kem_key,
+            signing_key,
+            kem_key,
             init_key=init_key,
             resp_key=operation.resp_record.find_signing_key(
-                agent.signing_key.kid, unix_time=unix_time
+                signing_key.kid, unix_time=unix_time
             ),
             kem_public=operation.resp_record.find_kem_key(
-                agent.kem_key.kid, unix_time=unix_time
+                kem_key.kid, unix_time=unix_time
             ),
             entropy=os.urandom,
         )
-        response = self._header(request)
+        response = self._header(request, signing_key)
         now = clock.now()
         completion = responder.respond(
             request.payload,
@@ -149,7 +153,7 @@ class Acceptance:
         secrets.wipe()
         self._sessions.keep(Accepted(session, binding, responder))
         logger.info("handshake with %s", request.did)
-        return sign(response.with_data(completion), agent.signing_key)
+        return sign(response.with_data(completion), signing_key)
 
     # --- session -----------------------------------------------------------------
 
@@ -182,11 +186,12 @@ class Acceptance:
         afterwards = None
         if opening is not None:
             data, error, afterwards = self._grant(opening, request, accepted)
+        key = self._host.agent.find_signing_key(accepted.binding.resp_kid)
         response = seal_response(
-            self._header(request, error=error, metadata=metadata),
+            self._header(request, key, error=error, metadata=metadata),
             data,
             session=accepted.session,
-            key=self._host.agent.signing_key,
+            key=key,
             now=self._host.clock.now(),
         )
         return response, afterwards
@@ -290,6 +295,7 @@ class Acceptance:
     def _header(
         self,
         request: Request,
+        key: SigningKey,
         *,
         error: str | None = None,
         metadata: Mapping[str, str] | None = None,
@@ -301,7 +307,7 @@ class Acceptance:
         return Response.answer(
             request,
             id=str(uuid.uuid4()),
-            kid=self._host.agent.signing_key.kid,
+            kid=key.kid,
             created=unix_time,
             expires=unix_time + max(ttl_s, 1),
             nonce=b64u_encode(os.urandom(NONCE_BYTES)),

@@ -305,7 +305,7 @@ class Channel:
             header,
             payload,
             session=established.session,
-            key=self._agent.signing_key,
+            key=self._agent.find_signing_key(established.binding.init_kid),
             now=self._clock.now(),
         )
 

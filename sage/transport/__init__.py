@@ -9,6 +9,7 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .address import HostAddress, HostMap
     from .asgi import AsgiWebSocket
+    from .caching_resolver import CachingResolver, ResolverStatistics
     from .compress import (
         ENCODINGS,
         compress_payload,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .host_map import load_host_map
     from .https_get import HttpResponse, HttpsGetter
     from .records import Records
+    from .replay_guard_redis import RedisReplayGuard
     from .stream import (
         RecordHandler,
         RecordStream,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ENCODINGS",
     "AsgiWebSocket",
+    "CachingResolver",
     "HostAddress",
     "HostMap",
     "HttpResponse",
@@ -40,6 +43,8 @@ __all__ = [
     "RecordHandler",
     "RecordStream",
     "Records",
+    "RedisReplayGuard",
+    "ResolverStatistics",
     "WebResolver",
     "WebSocket",
     "compress_payload",
@@ -58,6 +63,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "AsgiWebSocket": ".asgi",
         "ENCODINGS": ".compress",
+        "CachingResolver": ".caching_resolver",
         "HostAddress": ".address",
         "HostMap": ".address",
         "HttpResponse": ".https_get",
@@ -65,6 +71,8 @@ __getattr__, __dir__ = lazy_names(
         "RecordHandler": ".stream",
         "RecordStream": ".stream",
         "Records": ".records",
+        "RedisReplayGuard": ".replay_guard_redis",
+        "ResolverStatistics": ".caching_resolver",
         "WebResolver": ".web_resolver",
         "WebSocket": ".websocket",
         "compress_payload": ".compress",
