@@ -1,33 +1,23 @@
-"""Signed envelopes in memory: what a request and its answer cost without a socket.
+"""Signed envelopes in memory: what each act on one costs, with a record of 1 KiB.
 
-``Envelope`` takes one act at a time, with a record of 1 KiB as the payload. ``Request``
-is all of it: a channel and a connection over two queues instead of a WebSocket, sixteen
-requests in flight, both ends in one thread. Of its time, two signatures and two
-verifications are the primitive's.
+Of signing and of verifying, the most is the primitive's; `service` has whole requests.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 
 import sage
 from sage.encoding import b64u_encode
-from sage.envelope import MemoryReplayGuard, decode_envelope, sign, verify_request
-from sage.envelope import Request as SageRequest
-from sage.service import ClientConfig, Clock, Message, ServiceConfig
-from sage.service.channel import Channel
-from sage.service.connection import Connection
-from sage.service.host import Host
+from sage.envelope import Request, decode_envelope, sign, verify_request
 
 ADA, GRACE = (f"did:sage:web:agents.example:{name}" for name in ("ada", "grace"))
-REQUESTS, IN_FLIGHT = 160, 16
 
 
-def _header(agent: sage.Agent) -> SageRequest:
+def _header(agent: sage.Agent) -> Request:
     now = int(time.time())
-    return SageRequest(
+    return Request(
         id=str(uuid.uuid4()),
         did=agent.did,
         recipient=GRACE,
@@ -64,80 +54,3 @@ class Envelope:
 
     def time_decode_and_verify(self) -> None:
         verify_request(decode_envelope(self.text), self.key)
-
-
-class _End:
-    """What a WebSocket does for a channel or a connection, over two queues."""
-
-    def __init__(self, inbox: asyncio.Queue, outbox: asyncio.Queue) -> None:
-        self._inbox, self._outbox = inbox, outbox
-
-    async def send(self, message: bytes) -> None:
-        self._outbox.put_nowait(message.decode())
-
-    async def receive(self) -> str:
-        return await self._inbox.get()
-
-    receive_any = receive
-
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        pass
-
-    def lift_limit(self) -> None:
-        pass
-
-
-async def _echo(message: Message) -> bytes:
-    return message.payload
-
-
-class Request:
-    """A burst of requests of 1 KiB with their answers."""
-
-    number = 1
-    warmup_time = 0.5
-    timeout = 60
-
-    def setup(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.channel, self.serving = self.loop.run_until_complete(self._open())
-
-    def teardown(self) -> None:
-        self.serving.cancel()
-        self.loop.run_until_complete(self.channel.close())
-        self.loop.run_until_complete(asyncio.wait([self.serving]))
-        self.loop.close()
-
-    def time_burst(self) -> None:
-        self.loop.run_until_complete(self._burst())
-
-    async def _open(self) -> tuple[Channel, asyncio.Task]:
-        ada, grace = sage.Agent.generate(ADA), sage.Agent.generate(GRACE)
-        resolver = sage.MemoryResolver([ada.record, grace.record])
-        host = Host(
-            agent=grace,
-            resolver=resolver,
-            handler=_echo,
-            guard=MemoryReplayGuard(assume_no_history=True),
-            config=ServiceConfig(),
-            clock=Clock(),
-        )
-        there, back = asyncio.Queue(), asyncio.Queue()
-        serving = asyncio.create_task(Connection(_End(there, back), host).run())
-        channel = Channel(
-            _End(back, there),
-            agent=ada,
-            peer=GRACE,
-            resolver=resolver,
-            config=ClientConfig(),
-            clock=Clock(),
-        )
-        await channel.handshake()
-        return channel, serving
-
-    async def _burst(self) -> None:
-        async def ask() -> None:
-            for _ in range(REQUESTS // IN_FLIGHT):
-                await self.channel.request(bytes(1024))
-
-        await asyncio.gather(*(ask() for _ in range(IN_FLIGHT)))
