@@ -17,8 +17,12 @@ __all__ = ["lazy_names"]
 _EXTRA_OF: Final = {
     "websockets": "websocket",
     "h11": "websocket",
+    "aiohttp": "http",
+    "yarl": "http",
+    "httpx2": "http2",
     "redis": "redis",
     "uvicorn": "service",
+    "prometheus_client": "metrics",
     "typer": "cli",
     "rich": "cli",
 }

@@ -43,6 +43,11 @@ __all__: Final = [
     "HANDSHAKE_MAX_BYTES",
     "HANDSHAKE_PENDING_S",
     "HANDSHAKE_TIMEOUT_S",
+    "HTTPS_IDLE_S",
+    "HTTPS_MAX_CONNECTIONS",
+    "HTTPS_MAX_PER_HOST",
+    "HTTPS_POOL_TIMEOUT_S",
+    "HTTPS_READ_TIMEOUT_S",
     "HTTP_HEAD_MAX_BYTES",
     "IDLE_CONNECTION_TIMEOUT_S",
     "JSON_DEPTH_MAX",
@@ -53,6 +58,7 @@ __all__: Final = [
     "KEY_FILE_MAX_BYTES",
     "KEY_URL_MAX_BYTES",
     "MANAGER_MAX_SESSIONS",
+    "MAX_BYTES_IN_FLIGHT",
     "MAX_CONNECTIONS",
     "MAX_FAILED_OPENS",
     "MAX_REQUESTS_IN_FLIGHT",
@@ -69,6 +75,8 @@ __all__: Final = [
     "PBKDF2_ITERATIONS_MAX",
     "PBKDF2_SALT_BYTES",
     "PUBLIC_KEY_CACHE_ENTRIES",
+    "READINESS_AGE_S",
+    "READINESS_TIMEOUT_S",
     "RECORD_AAD_FIXED_BYTES",
     "RECORD_AAD_MAX_BYTES",
     "RECORD_CALLER_AAD_MAX_BYTES",
@@ -98,6 +106,7 @@ __all__: Final = [
     "RESOLVE_TIMEOUT_S",
     "ROTATION_OVERLAP_S",
     "ROTATION_SETTLE_S",
+    "SCRAPE_TIMEOUT_S",
     "SCRYPT_N",
     "SCRYPT_N_MAX",
     "SCRYPT_P",
@@ -291,6 +300,16 @@ MAX_SESSIONS_PER_CONNECTION: Final = 8
 MAX_SESSIONS_IN_USE: Final = 4
 MAX_REQUESTS_IN_FLIGHT: Final = 64
 
+# A probe of readiness gets an answer that is at most a second old, so that a flood of
+# probes asks nothing of the registry; and a scrape whose collectors are slow is given
+# up before Prometheus' own default of 10 s.
+READINESS_AGE_S: Final = 1.0
+READINESS_TIMEOUT_S: Final = 3.0
+SCRAPE_TIMEOUT_S: Final = 8.0
+# Of messages that a service works on, over all connections: four of the longest. What
+# is made of a message, decoded, opened and answered, is four times its size.
+MAX_BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
+
 # A channel makes its next session beside the running one, with 100 records or five
 # minutes to spare: time for several attempts. The retries double from a second.
 RENEW_AFTER_RECORDS: Final = 900
@@ -324,6 +343,14 @@ UNAUTHENTICATED_MAX_BYTES: Final = 64 * 1024
 
 # All header fields of a request together (MSG-04 allows as much).
 HTTP_HEAD_MAX_BYTES: Final = 32 * 1024
+
+# The HTTPS client. A hundred connections in all and ten to a host leave room for ten
+# busy services; 90 s is how long common proxies keep an idle one at least.
+HTTPS_MAX_CONNECTIONS: Final = 100
+HTTPS_MAX_PER_HOST: Final = 10
+HTTPS_IDLE_S: Final = 90.0
+HTTPS_POOL_TIMEOUT_S: Final = 10.0
+HTTPS_READ_TIMEOUT_S: Final = REQUEST_TIMEOUT_S
 
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .config import ClientConfig, ServiceConfig
     from .hosting import serve, serving
     from .key_ring import KeyPair, KeyRing
+    from .logs import JsonLogFormatter, correlation_id
     from .message import Handler, Message
+    from .metrics_app import MetricsApp
     from .registry import Registry
     from .rotation import Rotation, Stage
     from .server import Service
@@ -26,9 +28,11 @@ __all__ = [
     "ClientConfig",
     "Clock",
     "Handler",
+    "JsonLogFormatter",
     "KeyPair",
     "KeyRing",
     "Message",
+    "MetricsApp",
     "Registry",
     "Rotation",
     "Service",
@@ -37,6 +41,7 @@ __all__ = [
     "Stream",
     "StreamHandler",
     "connect",
+    "correlation_id",
     "serve",
     "serving",
 ]
@@ -49,9 +54,11 @@ __getattr__, __dir__ = lazy_names(
         "ClientConfig": ".config",
         "Clock": ".clock",
         "Handler": ".message",
+        "JsonLogFormatter": ".logs",
         "KeyPair": ".key_ring",
         "KeyRing": ".key_ring",
         "Message": ".message",
+        "MetricsApp": ".metrics_app",
         "Registry": ".registry",
         "Rotation": ".rotation",
         "Service": ".server",
@@ -60,6 +67,7 @@ __getattr__, __dir__ = lazy_names(
         "Stream": ".stream",
         "StreamHandler": ".stream",
         "connect": ".client",
+        "correlation_id": ".logs",
         "serve": ".hosting",
         "serving": ".hosting",
     },

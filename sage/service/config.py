@@ -12,6 +12,7 @@ from ..limits import (
     FRESHNESS_WINDOW_S,
     HANDSHAKE_TIMEOUT_S,
     IDLE_CONNECTION_TIMEOUT_S,
+    MAX_BYTES_IN_FLIGHT,
     MAX_CONNECTIONS,
     MAX_REQUESTS_IN_FLIGHT,
     MAX_SESSIONS_PER_CONNECTION,
@@ -88,6 +89,8 @@ class ServiceConfig:
             else the oldest. A channel that renews its session under load uses four.
         max_in_flight: requests at once on one connection; the socket is not read
             while there are more, so that a flood waits at its sender.
+        max_bytes_in_flight: of the messages that are worked on, over all connections;
+            a connection whose message finds no room waits, and is not read meanwhile.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
         compression: what payloads are compressed with, off when empty: any of ``zstd``
@@ -105,6 +108,7 @@ class ServiceConfig:
     max_connections: int = MAX_CONNECTIONS
     max_sessions: int = MAX_SESSIONS_PER_CONNECTION
     max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
+    max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
     stream_send_timeout_s: float = SEND_TIMEOUT_S
     compression: tuple[str, ...] = ()
 

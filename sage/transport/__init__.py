@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     )
     from .deadline import within
     from .host_map import load_host_map
-    from .https_get import HttpResponse, HttpsGetter
+    from .https import HttpsPool
+    from .https2 import Http2Pool
+    from .https_client import HttpResponse, HttpsClient, HttpsPoolConfig, open_https
+    from .https_get import HttpsGetter
+    from .metrics import Metrics
+    from .prometheus import PrometheusMetrics
     from .records import Records
     from .replay_guard_redis import RedisReplayGuard
     from .stream import (
@@ -38,8 +43,14 @@ __all__ = [
     "CachingResolver",
     "HostAddress",
     "HostMap",
+    "Http2Pool",
     "HttpResponse",
+    "HttpsClient",
     "HttpsGetter",
+    "HttpsPool",
+    "HttpsPoolConfig",
+    "Metrics",
+    "PrometheusMetrics",
     "RecordHandler",
     "RecordStream",
     "Records",
@@ -50,6 +61,7 @@ __all__ = [
     "compress_payload",
     "decompress_payload",
     "load_host_map",
+    "open_https",
     "open_tcp",
     "open_unix",
     "require_encodings",
@@ -66,8 +78,14 @@ __getattr__, __dir__ = lazy_names(
         "CachingResolver": ".caching_resolver",
         "HostAddress": ".address",
         "HostMap": ".address",
-        "HttpResponse": ".https_get",
+        "Http2Pool": ".https2",
+        "HttpResponse": ".https_client",
+        "HttpsClient": ".https_client",
         "HttpsGetter": ".https_get",
+        "HttpsPool": ".https",
+        "HttpsPoolConfig": ".https_client",
+        "Metrics": ".metrics",
+        "PrometheusMetrics": ".prometheus",
         "RecordHandler": ".stream",
         "RecordStream": ".stream",
         "Records": ".records",
@@ -78,6 +96,7 @@ __getattr__, __dir__ = lazy_names(
         "compress_payload": ".compress",
         "decompress_payload": ".compress",
         "load_host_map": ".host_map",
+        "open_https": ".https_client",
         "open_tcp": ".stream",
         "open_unix": ".stream",
         "require_encodings": ".compress",
