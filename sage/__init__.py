@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .service import (
         Agent,
         Channel,
+        ChannelPool,
         ClientConfig,
         Message,
         Registry,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "Channel",
+    "ChannelPool",
     "ClientConfig",
     "FileResolver",
     "HostAddress",
@@ -74,6 +76,7 @@ __getattr__, __dir__ = lazy_names(
     {
         "Agent": ".service",
         "Channel": ".service",
+        "ChannelPool": ".service",
         "ClientConfig": ".service",
         "FileResolver": ".identity",
         "HostAddress": ".transport",

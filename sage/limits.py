@@ -52,6 +52,7 @@ __all__: Final = [
     "KEYSTORE_MAX_BYTES",
     "KEY_BLOCK_BYTES",
     "KEY_URL_MAX_BYTES",
+    "LIVENESS_TIMEOUT_S",
     "MANAGER_MAX_SESSIONS",
     "MAX_CONNECTIONS",
     "MAX_FAILED_OPENS",
@@ -65,7 +66,16 @@ __all__: Final = [
     "OBSERVATION_MAX_AGE_S",
     "PARSED_NAME_CACHE_ENTRIES",
     "PAYLOAD_MAX_BYTES",
+    "POOL_ATTEMPTS",
+    "POOL_CHECK_AFTER_S",
+    "POOL_IDLE_S",
+    "POOL_MAX_CHANNELS",
+    "POOL_MAX_PER_ENDPOINT",
+    "POOL_SHARED_REQUESTS",
+    "POOL_WAIT_S",
     "PUBLIC_KEY_CACHE_ENTRIES",
+    "RECONNECT_MAX_S",
+    "RECONNECT_S",
     "RECORD_AAD_FIXED_BYTES",
     "RECORD_AAD_MAX_BYTES",
     "RECORD_CALLER_AAD_MAX_BYTES",
@@ -249,6 +259,7 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 30.0
 SEND_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 0.8
+LIVENESS_TIMEOUT_S: Final = 3.0
 FIRST_MESSAGE_TIMEOUT_S: Final = 10.0
 IDLE_CONNECTION_TIMEOUT_S: Final = SESSION_IDLE_S
 
@@ -291,6 +302,22 @@ HTTPS_MAX_PER_HOST: Final = 10
 HTTPS_IDLE_S: Final = 90.0
 HTTPS_POOL_TIMEOUT_S: Final = 10.0
 HTTPS_READ_TIMEOUT_S: Final = REQUEST_TIMEOUT_S
+
+# A pool of channels. Sixteen requests keep the arithmetic of both ends busy, so that
+# a second channel to one endpoint pays only above them. A channel that paused for ten
+# seconds may have lost its connection without a sign.
+POOL_MAX_CHANNELS: Final = 100
+POOL_MAX_PER_ENDPOINT: Final = 4
+POOL_SHARED_REQUESTS: Final = 16
+POOL_WAIT_S: Final = 15.0
+POOL_IDLE_S: Final = 90.0
+POOL_CHECK_AFTER_S: Final = 10.0
+POOL_ATTEMPTS: Final = 3
+
+# Reconnecting: full jitter under a bound that doubles (a second for most is soon
+# enough, and half a minute spreads a thousand clients to some thirty a second).
+RECONNECT_S: Final = 0.5
+RECONNECT_MAX_S: Final = 30.0
 
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5

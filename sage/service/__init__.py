@@ -9,11 +9,13 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .agent import Agent
     from .channel import Channel
+    from .channel_pool import ChannelPool
     from .client import connect
     from .clock import Clock
     from .config import ClientConfig, ServiceConfig
     from .hosting import serve, serving
     from .message import Handler, Message
+    from .pool_config import ChannelPoolConfig, PoolStatistics
     from .registry import Registry
     from .server import Service
     from .stream import Stream, StreamHandler
@@ -21,10 +23,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "Channel",
+    "ChannelPool",
+    "ChannelPoolConfig",
     "ClientConfig",
     "Clock",
     "Handler",
     "Message",
+    "PoolStatistics",
     "Registry",
     "Service",
     "ServiceConfig",
@@ -40,10 +45,13 @@ __getattr__, __dir__ = lazy_names(
     {
         "Agent": ".agent",
         "Channel": ".channel",
+        "ChannelPool": ".channel_pool",
+        "ChannelPoolConfig": ".pool_config",
         "ClientConfig": ".config",
         "Clock": ".clock",
         "Handler": ".message",
         "Message": ".message",
+        "PoolStatistics": ".pool_config",
         "Registry": ".registry",
         "Service": ".server",
         "ServiceConfig": ".config",

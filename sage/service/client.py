@@ -7,11 +7,12 @@ from collections.abc import Generator
 from types import TracebackType
 
 from ..identity import Resolver, parse_did
-from ..transport import WebSocket
+from ..transport import HttpsClient, WebSocket
 from .agent import Agent
 from .channel import Channel
 from .clock import Clock
 from .config import ClientConfig
+from .socket_courier import SocketCourier
 
 __all__ = ["connect"]
 
@@ -23,16 +24,19 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
     the channel yourself.
 
     Args:
-        url: the service's ``wss://`` endpoint.
+        url: the service's ``wss://`` endpoint; or its ``https://`` one, for requests
+            without streams through proxies that know no WebSocket.
         agent: who we are; our record must be resolvable too.
         peer: the DID that must answer.
         resolver: where both records are read, afresh for every operation.
         tls: a client context for a private authority; the system's when not given.
         config: time limits and bounds.
         clock: for tests.
+        https: over HTTPS, the client to post with, shared with whoever else uses it;
+            the channel opens and closes its own when not given.
 
     Raises (on entry):
-        UsageError: not a ``wss://`` URL.
+        UsageError: not a ``wss://`` or ``https://`` URL.
         DecodeError: ``peer`` is not a DID (``id.malformed``).
         TransportError: no connection, or no answer in time.
         ResolutionError: a record or key is missing, revoked, expired or stale.
@@ -49,8 +53,9 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         tls: ssl.SSLContext | None = None,
         config: ClientConfig | None = None,
         clock: Clock | None = None,
+        https: HttpsClient | None = None,
     ) -> None:
-        self._url, self._tls = url, tls
+        self._url, self._tls, self._https = url, tls, https
         self._agent, self._resolver = agent, resolver
         self._peer = parse_did(peer).did
         self._config = config if config is not None else ClientConfig()
@@ -62,7 +67,7 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
             self._url, tls=self._tls, timeout_s=self._config.connect_timeout_s
         )
         channel = Channel(
-            socket,
+            SocketCourier(socket),
             agent=self._agent,
             peer=self._peer,
             resolver=self._resolver,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from ..errors import UsageError
 from ..limits import (
@@ -23,6 +23,7 @@ from ..limits import (
     SESSION_MAX_RECORDS,
     STREAM_RENEW_AFTER_RECORDS,
 )
+from ..transport.https_client import HttpsPoolConfig
 
 __all__ = ["ClientConfig", "ServiceConfig"]
 
@@ -44,6 +45,8 @@ class ClientConfig:
             direction before its session's successor is made.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
+        https: the limits of the connections below a channel over HTTPS, where it has
+            its own; ``connect_timeout_s`` is for WebSockets.
     """
 
     connect_timeout_s: float = CONNECT_TIMEOUT_S
@@ -55,6 +58,7 @@ class ClientConfig:
     renew_after_s: float = RENEW_AFTER_S
     stream_renew_after_records: int = STREAM_RENEW_AFTER_RECORDS
     stream_send_timeout_s: float = SEND_TIMEOUT_S
+    https: HttpsPoolConfig = field(default_factory=HttpsPoolConfig)
 
     def __post_init__(self) -> None:
         _check(self)
@@ -102,10 +106,10 @@ class ServiceConfig:
 
 
 def _check(config: ClientConfig | ServiceConfig) -> None:
-    for field in fields(config):
-        value = getattr(config, field.name)
+    for one in fields(config):
+        value = getattr(config, one.name)
         if isinstance(value, int | float) and not value > 0:
-            raise UsageError(f"{field.name} must be positive, not {value!r}")
+            raise UsageError(f"{one.name} must be positive, not {value!r}")
     ttl = config.envelope_ttl_s
     if type(ttl) is not int or ttl > FRESHNESS_WINDOW_S:
         raise UsageError(
