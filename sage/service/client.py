@@ -7,11 +7,12 @@ from collections.abc import Generator
 from types import TracebackType
 
 from ..identity import Resolver, parse_did
-from ..transport import HttpsClient, WebSocket
+from ..transport import HttpsClient, WebSocket, open_https
 from .agent import Agent
 from .channel import Channel
 from .clock import Clock
 from .config import ClientConfig
+from .courier import Courier
 from .socket_courier import SocketCourier
 
 __all__ = ["connect"]
@@ -63,11 +64,8 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         self._channel: Channel | None = None
 
     async def _open(self) -> Channel:
-        socket = await WebSocket.open(
-            self._url, tls=self._tls, timeout_s=self._config.connect_timeout_s
-        )
         channel = Channel(
-            SocketCourier(socket),
+            await self._courier(),
             agent=self._agent,
             peer=self._peer,
             resolver=self._resolver,
@@ -80,6 +78,23 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
             await channel.close()
             raise
         return channel
+
+    async def _courier(self) -> Courier:
+        if self._url.startswith("https:"):
+            # Not at the top: a channel over a WebSocket needs no HTTP libraries.
+            from .https_courier import HttpsCourier
+
+            return HttpsCourier(
+                self._url,
+                client=self._https or open_https(self._config.https, tls=self._tls),
+                owned=self._https is None,
+                key=self._agent.signing_key,
+                unix_time=self._clock.unix_time,
+            )
+        socket = await WebSocket.open(
+            self._url, tls=self._tls, timeout_s=self._config.connect_timeout_s
+        )
+        return SocketCourier(socket)
 
     def __await__(self) -> Generator[object, None, Channel]:
         return self._open().__await__()

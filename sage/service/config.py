@@ -11,6 +11,10 @@ from ..limits import (
     FIRST_MESSAGE_TIMEOUT_S,
     FRESHNESS_WINDOW_S,
     HANDSHAKE_TIMEOUT_S,
+    HTTPS_MAX_HANDSHAKES,
+    HTTPS_MAX_REQUESTS,
+    HTTPS_MAX_SESSIONS,
+    HTTPS_MAX_SESSIONS_PER_PEER,
     IDLE_CONNECTION_TIMEOUT_S,
     MAX_CONNECTIONS,
     MAX_REQUESTS_IN_FLIGHT,
@@ -23,7 +27,7 @@ from ..limits import (
     SESSION_MAX_RECORDS,
     STREAM_RENEW_AFTER_RECORDS,
 )
-from ..transport.https_client import HttpsPoolConfig
+from ..transport.https_client import HttpsPoolConfig, require_https
 
 __all__ = ["ClientConfig", "ServiceConfig"]
 
@@ -88,6 +92,13 @@ class ServiceConfig:
             while there are more, so that a flood waits at its sender.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
+        https_endpoints: the ``https://`` URLs, whole, at which requests are answered
+            over HTTPS; none by default. A signature covers the target that the client
+            aimed at, and that is compared with these, never with what a proxy says.
+        max_https_requests: at once; a further one is refused.
+        max_https_sessions: over HTTPS, in all; a further handshake is refused.
+        max_https_sessions_per_peer: of one peer; its oldest gives way.
+        max_https_handshakes: sessions that were never used; the oldest gives way.
     """
 
     path: str = "/sage"
@@ -100,9 +111,16 @@ class ServiceConfig:
     max_sessions: int = MAX_SESSIONS_PER_CONNECTION
     max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
     stream_send_timeout_s: float = SEND_TIMEOUT_S
+    https_endpoints: frozenset[str] = frozenset()
+    max_https_requests: int = HTTPS_MAX_REQUESTS
+    max_https_sessions: int = HTTPS_MAX_SESSIONS
+    max_https_sessions_per_peer: int = HTTPS_MAX_SESSIONS_PER_PEER
+    max_https_handshakes: int = HTTPS_MAX_HANDSHAKES
 
     def __post_init__(self) -> None:
         _check(self)
+        for url in self.https_endpoints:
+            require_https(url)
 
 
 def _check(config: ClientConfig | ServiceConfig) -> None:

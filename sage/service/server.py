@@ -1,4 +1,4 @@
-"""The service: an ASGI application that answers agents over WebSocket."""
+"""The service: an ASGI application that answers agents over WebSocket and HTTPS."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import json
 import logging
 
 from ..envelope import MemoryReplayGuard, ReplayGuard
-from ..errors import ConnectionLost, DeadlineExceeded
+from ..errors import ConnectionLost, DeadlineExceeded, SageError
 from ..identity import Resolver
 from ..limits import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S
 from ..transport import AsgiWebSocket, within
 from ..transport.asgi import AsgiReceive, AsgiScope, AsgiSend
+from ..transport.asgi_http import AsgiHttpRequest
+from ..transport.http_binding import canonical_endpoint
 from .agent import Agent
 from .clock import Clock
 from .config import ServiceConfig
 from .connection import Connection
 from .host import GENERIC_REFUSAL, Host
+from .https_host import HttpsHost
 from .message import Handler
 from .respond import respond_lifespan, respond_text
 from .stream import StreamHandler
@@ -29,6 +32,8 @@ logger = logging.getLogger("sage.service")
 
 class Service:
     """An ASGI application: WebSocket at ``config.path``, HTTP ``GET /health``.
+
+    At ``config.https_endpoints`` it answers requests over HTTPS as well.
 
     Args:
         agent: who we are; its record must be resolvable.
@@ -77,6 +82,10 @@ class Service:
         )
         self._require_tls = require_tls
         self._connections: set[Connection] = set()
+        self._endpoints = frozenset(
+            canonical_endpoint(url) for url in self._host.config.https_endpoints
+        )
+        self._https = HttpsHost(self._host)
 
     async def __call__(
         self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend
@@ -85,12 +94,13 @@ class Service:
         if scope["type"] == "websocket":
             await self._serve_websocket(AsgiWebSocket(scope, receive, send), scope)
         elif scope["type"] == "http":
-            await self._serve_http(scope, send)
+            await self._serve_http(scope, receive, send)
         elif scope["type"] == "lifespan":
             await respond_lifespan(receive, send, on_shutdown=self.close)
 
     async def close(self) -> None:
         """Say goodbye to every connection, within a second. Idempotent."""
+        self._https.close()
         closing = [connection.close() for connection in self._connections]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -126,9 +136,38 @@ class Service:
             return "too many connections"
         return None
 
-    async def _serve_http(self, scope: AsgiScope, send: AsgiSend) -> None:
-        if scope["path"] == "/health" and scope["method"] in ("GET", "HEAD"):
+    async def _serve_http(
+        self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend
+    ) -> None:
+        if scope["method"] == "POST" and self._endpoints:
+            await self._serve_post(AsgiHttpRequest(scope, receive, send))
+        elif scope["path"] == "/health" and scope["method"] in ("GET", "HEAD"):
             body = json.dumps({"status": "ok", "connections": len(self._connections)})
             await respond_text(send, 200, body, content_type="application/json")
         else:
             await respond_text(send, 404, "not found")
+
+    async def _serve_post(self, asked: AsgiHttpRequest) -> None:
+        refusal = self._refusal_of_post(asked)
+        if refusal is None:
+            await self._https.serve(asked)
+        else:
+            logger.warning("request refused: %s", refusal)
+            closing = (("connection", "close"),)
+            status = 404 if refusal == _UNKNOWN else 403
+            await asked.respond(status, closing, GENERIC_REFUSAL.encode())
+
+    def _refusal_of_post(self, asked: AsgiHttpRequest) -> str | None:
+        origins = [value for name, value in asked.fields if name == "origin"]
+        if self._require_tls and not asked.is_encrypted:
+            return "not over TLS"
+        if not self._host.config.allowed_origins.issuperset(origins):
+            return "a browser's origin that is not allowed"
+        try:
+            known = canonical_endpoint(asked.target_uri) in self._endpoints
+        except SageError:
+            known = False
+        return None if known else _UNKNOWN
+
+
+_UNKNOWN = "none of our HTTPS endpoints"
