@@ -146,18 +146,18 @@ class ChannelPool:
             DeadlineExceeded, SessionClosed: as for `channel`.
             SageError: as for `Channel.request` and `connect`.
         """
-        attempt = 1
+        attempt = 0
         while True:
-            try:
-                async with self._lend(url, peer, 1, None) as channel:
+            attempt += 1
+            async with self._lend(url, peer, 1, None) as channel:
+                try:
                     return await channel.request(
                         payload, metadata=metadata, timeout_s=timeout_s
                     )
-            except (TransportError, SessionClosed) as exc:
-                again = attempt < self._config.attempts and not self._closed
-                if not again or not (idempotent or not exc.may_have_run):
-                    raise
-                attempt += 1
+                except (TransportError, SessionClosed) as exc:
+                    again = attempt < self._config.attempts and not self._closed
+                    if not again or not (idempotent or not exc.may_have_run):
+                        raise
 
     async def close(self) -> None:
         """Close every channel, within a second. Idempotent.
@@ -197,17 +197,28 @@ class ChannelPool:
     ) -> AsyncIterator[Channel]:
         limit = self._config.wait_s if timeout_s is None else timeout_s
         endpoint = self._endpoint(url, parse_did(peer).did)
+        endpoint.users += 1
         try:
-            async with asyncio.timeout(limit):
-                pooled = await self._acquire(endpoint, places)
+            pooled = await self._acquire_within(limit, endpoint, places, url)
+            try:
+                yield pooled.channel
+            finally:
+                self._release(endpoint, pooled, places)
+        finally:
+            endpoint.users -= 1
+            self._share_out()
+
+    async def _acquire_within(
+        self, limit_s: float, endpoint: Endpoint, places: int, url: str
+    ) -> PooledChannel:
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._acquire(endpoint, places)
         except TimeoutError as exc:
             if isinstance(exc, DeadlineExceeded):
                 raise
-            raise DeadlineExceeded(f"no channel to {url} within {limit:g} s") from None
-        try:
-            yield pooled.channel
-        finally:
-            self._release(endpoint, pooled, places)
+            text = f"no channel to {url} within {limit_s:g} s"
+            raise DeadlineExceeded(text) from None
 
     async def _acquire(self, endpoint: Endpoint, places: int) -> PooledChannel:
         """Wait for a channel, and make sure that it lives."""
@@ -233,6 +244,8 @@ class ChannelPool:
     def _release(self, endpoint: Endpoint, pooled: PooledChannel, places: int) -> None:
         pooled.used_at = self._clock.now()
         endpoint.release(pooled, places)
+        if pooled.channel.closed:
+            endpoint.drop(pooled)
         self._share_out()
 
     def _expire(self, endpoint: Endpoint, pooled: PooledChannel) -> None:

@@ -85,6 +85,7 @@ class Endpoint:
     Attributes:
         channels: those that are open.
         connecting: the attempt under way, or waiting for its time.
+        users: calls that have, or want, one of its channels.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Endpoint:
         self._settled = settled
         self._backoff, self._clock = backoff, clock
         self.channels: list[PooledChannel] = []
+        self.users = 0
         self._waiters: deque[_Waiter] = deque()
         self.connecting: asyncio.Task[None] | None = None
         self._closed = False
@@ -127,7 +129,7 @@ class Endpoint:
 
     def is_forgettable(self, now: float) -> bool:
         """Whether nothing is lost with it, not even what it knows of failures."""
-        busy = self.channels or self._waiters or self.is_connecting
+        busy = self.users or self.channels or self._waiters or self.is_connecting
         return not busy and not self._backoff.wait_s(now)
 
     async def acquire(self, places: int, *, first: bool = False) -> PooledChannel:

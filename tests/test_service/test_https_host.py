@@ -271,7 +271,7 @@ BENT = {
         "sig.binding",
     ),
     "another version": (lambda w, r, s: changed(s, x_sage_version="0.9.0"), "version"),
-    "no version": (lambda w, r, s: changed(s, x_sage_version=None), "sig."),
+    "no version": (lambda w, r, s: changed(s, x_sage_version=None), "version"),
     "no sender": (lambda w, r, s: changed(s, x_sage_did=None), "sig."),
     "another sender": (lambda w, r, s: changed(s, x_sage_did=GRACE), "sig."),
     "another message id": (
