@@ -41,11 +41,17 @@ if TYPE_CHECKING:
         connect,
     )
     from .session import Session
-    from .transport import HostAddress, WebResolver
+    from .transport import (
+        CachingResolver,
+        HostAddress,
+        RedisReplayGuard,
+        WebResolver,
+    )
     from .types import Role
 
 __all__ = [
     "Agent",
+    "CachingResolver",
     "Channel",
     "ChannelPool",
     "ClientConfig",
@@ -54,6 +60,7 @@ __all__ = [
     "MemoryReplayGuard",
     "MemoryResolver",
     "Message",
+    "RedisReplayGuard",
     "Registry",
     "RemoteFailure",
     "Role",
@@ -76,6 +83,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Agent": ".service",
+        "CachingResolver": ".transport",
         "Channel": ".service",
         "ChannelPool": ".service",
         "ClientConfig": ".service",
@@ -84,6 +92,7 @@ __getattr__, __dir__ = lazy_names(
         "MemoryReplayGuard": ".envelope",
         "MemoryResolver": ".identity",
         "Message": ".service",
+        "RedisReplayGuard": ".transport",
         "Registry": ".service",
         "RemoteFailure": ".errors",
         "Role": ".types",

@@ -21,6 +21,7 @@ _EXTRA_OF: Final = {
     "aiohttp": "http",
     "yarl": "http",
     "httpx2": "http2",
+    "redis": "redis",
     "uvicorn": "service",
     "typer": "cli",
     "rich": "cli",

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .config import ClientConfig, ServiceConfig
     from .hosting import serve, serving
+    from .key_ring import KeyPair, KeyRing
     from .message import Handler, Message
     from .pool_config import ChannelPoolConfig, PoolStatistics
     from .registry import Registry
+    from .rotation import Rotation, Stage
     from .server import Service
     from .stream import Stream, StreamHandler
 
@@ -28,11 +30,15 @@ __all__ = [
     "ClientConfig",
     "Clock",
     "Handler",
+    "KeyPair",
+    "KeyRing",
     "Message",
     "PoolStatistics",
     "Registry",
+    "Rotation",
     "Service",
     "ServiceConfig",
+    "Stage",
     "Stream",
     "StreamHandler",
     "connect",
@@ -50,11 +56,15 @@ __getattr__, __dir__ = lazy_names(
         "ClientConfig": ".config",
         "Clock": ".clock",
         "Handler": ".message",
+        "KeyPair": ".key_ring",
+        "KeyRing": ".key_ring",
         "Message": ".message",
         "PoolStatistics": ".pool_config",
         "Registry": ".registry",
+        "Rotation": ".rotation",
         "Service": ".server",
         "ServiceConfig": ".config",
+        "Stage": ".rotation",
         "Stream": ".stream",
         "StreamHandler": ".stream",
         "connect": ".client",

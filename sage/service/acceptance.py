@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from ..encoding import b64u_encode
@@ -29,18 +29,20 @@ from ..errors import (
     Code,
     DeadlineExceeded,
     DecodeError,
+    PeerError,
     ProtocolError,
     RemoteFailure,
     ResolutionError,
     SessionClosed,
 )
-from ..handshake import Responder
-from ..identity import PublicKey
+from ..handshake import Initiation, Responder
+from ..identity import PublicKey, SigningKey
 from ..limits import NONCE_BYTES, RECORD_PLAINTEXT_MAX_BYTES
 from ..session import Session
 from ..transport import within
 from ..types import Role, SessionId
 from .accepted import Accepted, Sessions
+from .compression import pack_answer, unpack, without_encodings
 from .host import Host
 from .message import Message
 from .operation import Operation
@@ -117,19 +119,23 @@ class Acceptance:
         )
         verify(init_key)
         await self._reserve(request)
+        # The initiator names two keys of ours; during a rotation there are four.
+        initiation = Initiation.decode(request.payload)
+        signing_key = agent.find_signing_key(initiation.resp_kid)
+        kem_key = agent.find_kem_key(initiation.kem_kid)
         responder = Responder(
-            agent.signing_key,
-            agent.kem_key,
+            signing_key,
+            kem_key,
             init_key=init_key,
             resp_key=operation.resp_record.find_signing_key(
-                agent.signing_key.kid, unix_time=unix_time
+                signing_key.kid, unix_time=unix_time
             ),
             kem_public=operation.resp_record.find_kem_key(
-                agent.kem_key.kid, unix_time=unix_time
+                kem_key.kid, unix_time=unix_time
             ),
             entropy=os.urandom,
         )
-        response = self._header(request)
+        response = self._header(request, signing_key)
         now = clock.now()
         completion = responder.respond(
             request.payload,
@@ -147,7 +153,7 @@ class Acceptance:
         secrets.wipe()
         self._sessions.keep(Accepted(session, binding, responder))
         logger.info("handshake with %s", request.did)
-        return sign(response.with_data(completion), agent.signing_key)
+        return sign(response.with_data(completion), signing_key)
 
     # --- session -----------------------------------------------------------------
 
@@ -164,7 +170,7 @@ class Acceptance:
         verify(accepted.binding.init_key)
         self._require_current(operation, accepted)
         plaintext = await self._accept(request, accepted)
-        opening, data, error = None, b"", None
+        opening, data, error, metadata = None, b"", None, None
         try:
             opening = StreamOpening.decode_request(plaintext)
         except DecodeError as exc:
@@ -172,7 +178,7 @@ class Acceptance:
             error = "operation_failed"
         else:
             if opening is None:
-                data, error = await self._answer(request, plaintext)
+                data, error, metadata = await self._answer(request, plaintext)
         await operation.pass_gate()
         self._require_current(operation, accepted)
         if accepted.session.closed:
@@ -180,26 +186,37 @@ class Acceptance:
         afterwards = None
         if opening is not None:
             data, error, afterwards = self._grant(opening, request, accepted)
+        key = self._host.agent.find_signing_key(accepted.binding.resp_kid)
         response = seal_response(
-            self._header(request, error=error),
+            self._header(request, key, error=error, metadata=metadata),
             data,
             session=accepted.session,
-            key=self._host.agent.signing_key,
+            key=key,
             now=self._host.clock.now(),
         )
         return response, afterwards
 
     async def _answer(
         self, request: Request, plaintext: bytes
-    ) -> tuple[bytes, str | None]:
+    ) -> tuple[bytes, str | None, Mapping[str, str] | None]:
+        """Return what the handler answers, or why not, and the answer's metadata."""
+        signed, encodings = request.metadata or {}, self._host.config.compression
+        try:
+            payload = await unpack(plaintext, signed, encodings)
+        except PeerError as exc:
+            logger.warning("the payload was refused: %s (%s)", exc, exc.code)
+            denied = isinstance(exc, ProtocolError)
+            return b"", "policy_denied" if denied else "operation_failed", None
         message = Message(
-            payload=plaintext,
+            payload=payload,
             peer=request.did,
             id=request.id,
             session_id=SessionId(request.session_id or ""),
-            metadata=request.metadata or {},
+            metadata=without_encodings(signed),
         )
-        return await self._handle(message)
+        data, error = await self._handle(message)
+        packed, metadata = await pack_answer(data, signed, encodings)
+        return packed, error, metadata
 
     def _grant(
         self, opening: StreamOpening, request: Request, accepted: Accepted
@@ -275,7 +292,14 @@ class Acceptance:
             unix_time=clock.unix_time(),
         )
 
-    def _header(self, request: Request, *, error: str | None = None) -> Response:
+    def _header(
+        self,
+        request: Request,
+        key: SigningKey,
+        *,
+        error: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Response:
         """Build every member of a response but its data and signature."""
         unix_time = self._host.clock.unix_time()
         # Never longer than what it answers, but for at least a second.
@@ -283,9 +307,10 @@ class Acceptance:
         return Response.answer(
             request,
             id=str(uuid.uuid4()),
-            kid=self._host.agent.signing_key.kid,
+            kid=key.kid,
             created=unix_time,
             expires=unix_time + max(ttl_s, 1),
             nonce=b64u_encode(os.urandom(NONCE_BYTES)),
             error=error,
+            metadata=metadata,
         )

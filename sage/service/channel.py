@@ -43,6 +43,7 @@ from ..limits import LIVENESS_TIMEOUT_S, NONCE_BYTES
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
 from .clock import Clock
+from .compression import pack_request, unpack
 from .config import ClientConfig
 from .courier import Courier, Progress, Reply, for_waiting
 from .initiation import Established, initiate
@@ -115,7 +116,9 @@ class Channel:
         Args:
             payload: at most 8,388,572 bytes.
             metadata: signed but not encrypted: at most 32 names
-                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes.
+                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes. With
+                compression, at most 30: ``content_encoding`` and
+                ``accept_encoding`` are set by the channel.
             timeout_s: from this call to the verified answer; the configured one
                 when not given.
 
@@ -241,7 +244,8 @@ class Channel:
         progress = Progress()
         try:
             async with asyncio.timeout(limit), self._slots:
-                return await self._request(payload, metadata, progress, before_sending)
+                packed = await pack_request(payload, metadata, self._config.compression)
+                return await self._request(*packed, progress, before_sending)
         except SageError as exc:
             exc.may_have_run = progress.sent
             if isinstance(exc, PeerError) and not isinstance(exc, RemoteFailure):
@@ -331,7 +335,7 @@ class Channel:
             header,
             payload,
             session=established.session,
-            key=self._agent.signing_key,
+            key=self._agent.find_signing_key(established.binding.init_kid),
             now=self._clock.now(),
         )
 
@@ -363,7 +367,8 @@ class Channel:
         established.used_at = now
         if not response.success:
             raise RemoteFailure(response.error or "operation_failed")
-        return plaintext
+        encodings = self._config.compression
+        return await unpack(plaintext, response.metadata or {}, encodings)
 
     async def _ask(self, request: Request, progress: Progress) -> Reply:
         """Send a request and wait for the response that names it."""

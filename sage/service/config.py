@@ -27,6 +27,7 @@ from ..limits import (
     SESSION_MAX_RECORDS,
     STREAM_RENEW_AFTER_RECORDS,
 )
+from ..transport.compress import require_encodings
 from ..transport.https_client import HttpsPoolConfig, require_https
 
 __all__ = ["ClientConfig", "ServiceConfig"]
@@ -51,6 +52,10 @@ class ClientConfig:
             receive, before it gives the connection up.
         https: the limits of the connections below a channel over HTTPS, where it has
             its own; ``connect_timeout_s`` is for WebSockets.
+        compression: what payloads are compressed with, off when empty: any of ``zstd``
+            and ``gzip``, the best first. Requests are compressed with the first;
+            answers may come in any. A service must have the first, too.
+            See the explanation of compression before you turn it on.
     """
 
     connect_timeout_s: float = CONNECT_TIMEOUT_S
@@ -63,6 +68,7 @@ class ClientConfig:
     stream_renew_after_records: int = STREAM_RENEW_AFTER_RECORDS
     stream_send_timeout_s: float = SEND_TIMEOUT_S
     https: HttpsPoolConfig = field(default_factory=HttpsPoolConfig)
+    compression: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -99,6 +105,10 @@ class ServiceConfig:
         max_https_sessions: over HTTPS, in all; a further handshake is refused.
         max_https_sessions_per_peer: of one peer; its oldest gives way.
         max_https_handshakes: sessions that were never used; the oldest gives way.
+        compression: what payloads are compressed with, off when empty: any of ``zstd``
+            and ``gzip``, the best first. Requests may come in any; an answer
+            is compressed with the first that its request accepts.
+            See the explanation of compression before you turn it on.
     """
 
     path: str = "/sage"
@@ -116,6 +126,7 @@ class ServiceConfig:
     max_https_sessions: int = HTTPS_MAX_SESSIONS
     max_https_sessions_per_peer: int = HTTPS_MAX_SESSIONS_PER_PEER
     max_https_handshakes: int = HTTPS_MAX_HANDSHAKES
+    compression: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -128,6 +139,7 @@ def _check(config: ClientConfig | ServiceConfig) -> None:
         value = getattr(config, one.name)
         if isinstance(value, int | float) and not value > 0:
             raise UsageError(f"{one.name} must be positive, not {value!r}")
+    require_encodings(config.compression)
     ttl = config.envelope_ttl_s
     if type(ttl) is not int or ttl > FRESHNESS_WINDOW_S:
         raise UsageError(

@@ -4,6 +4,9 @@ Before every operation both ends' records are read anew; at the final gate, righ
 before something is sealed or accepted, the reading must not be older than 5 s. A
 key that was revoked, expired, changed or cannot be seen any more closes the session
 that it was pinned to.
+
+A reading from before the operation is refused, unless the resolver announces, as
+`CachingResolver` does, that it reuses readings and for how long (``reuse_s``).
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ class Operation:
         self, resolver: Resolver, clock: Clock, *, init_did: Did, resp_did: Did
     ) -> None:
         self._resolver, self._clock = resolver, clock
+        # Whatever a resolver says: never longer than the protocol's own limit.
+        self._reuse_s = min(getattr(resolver, "reuse_s", 0.0), OBSERVATION_MAX_AGE_S)
         self._dids = init_did, resp_did
         self._observations: tuple[Observation, Observation] | None = None
 
@@ -42,14 +47,16 @@ class Operation:
 
         Raises:
             ResolutionError: either cannot be read; or a reading is from before this
-                call, or took longer than 5 s (``record.stale``).
+                call, and the resolver does not reuse any, or is older than 5 s at
+                its end (``record.stale``).
         """
         now = self._clock.now()
         init, resp = (self._resolver.resolve(did, now=now) for did in self._dids)
         observations = await asyncio.gather(init, resp)
         for seen in observations:
             seen.require_fresh(self._clock.now())
-            if seen.observed_at < now:
+            # Written so that a time that is not a number is refused.
+            if not seen.observed_at >= now - self._reuse_s:
                 raise ResolutionError("an earlier reading", code=Code.RECORD_STALE)
         self._observations = observations
 

@@ -126,3 +126,35 @@ async def test_a_reading_that_is_not_of_this_operation(
     with pytest.raises(ResolutionError) as refusal:
         await operation.observe()
     assert refusal.value.code is Code.RECORD_STALE
+
+
+@pytest.mark.parametrize(
+    ("announced_s", "early_s", "accepted"),
+    [
+        (4.0, 4.0, True),
+        (4.0, 4.1, False),
+        (60.0, 5.0, True),  # capped at what the protocol allows
+        (60.0, 5.1, False),
+        (0.0, 0.1, False),
+        (float("nan"), 0.1, False),
+        (-1.0, 0.0, False),
+    ],
+)
+async def test_a_resolver_may_announce_that_it_reuses_readings(
+    resolver, time, ada, grace, announced_s, early_s, accepted
+):
+    class Reusing:
+        reuse_s = announced_s
+
+        async def resolve(self, did, *, now):
+            return await resolver.resolve(did, now=now - early_s)
+
+    clock = Clock(monotonic=lambda: time.now, wall=lambda: 1000.0)
+    operation = Operation(Reusing(), clock, init_did=ada.did, resp_did=grace.did)
+    if accepted:
+        await operation.observe()
+        assert operation.resp_record == grace.record
+        return
+    with pytest.raises(ResolutionError) as refusal:
+        await operation.observe()
+    assert refusal.value.code is Code.RECORD_STALE
