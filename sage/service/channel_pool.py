@@ -108,8 +108,8 @@ class ChannelPool:
             timeout_s: how long to wait for a channel; the configured time when not
                 given.
 
-        Raises (on entry):
-            DeadlineExceeded: there was none in time.
+        Raises:
+            DeadlineExceeded: on entry, as all of these; there was none in time.
             SessionClosed: the pool was closed.
             UsageError, DecodeError, TransportError, ResolutionError, PeerError: as
                 for `connect`.

@@ -40,7 +40,7 @@ from sage.http import (
 )
 from sage.identity import revoke_key
 from sage.limits import ENVELOPE_MAX_BYTES
-from sage.service import Message, ServiceConfig, serving
+from sage.service import Message, ServiceConfig, hosting, serving
 from sage.service.initiation import initiate
 from sage.service.operation import Operation
 from sage.transport import HttpsPool, HttpsPoolConfig
@@ -784,17 +784,35 @@ async def test_a_flood_of_handshakes_pushes_out_handshakes_only(wired):
         assert await wire.expect_answer(established, request) == b"echo:still"
 
 
-async def test_a_slow_handler_and_the_connection_below_it(wired):
-    """The server's patience for a request ends with the request, not in the answer."""
+async def test_a_slow_handler_and_the_connection_below_it(wired, monkeypatch):
+    """The server's patience for a request ends with the request, not in the answer;
+    and a connection of a known peer may be idle for longer than a stranger's."""
+    monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.4)
+    opened = []
+    connection_made = hosting._Http.connection_made
+
+    def count(self, transport):
+        opened.append(transport)
+        connection_made(self, transport)
+
+    monkeypatch.setattr(hosting._Http, "connection_made", count)
 
     async def handler(message: Message) -> bytes:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.8)
         return b"done"
 
     async with wired(handler) as wire:
         established = await wire.handshake()
-        request = sealed(wire.agent, established, b"x")
-        assert await wire.expect_answer(established, request) == b"done"
+        for _ in range(2):
+            request = sealed(wire.agent, established, b"x")
+            assert await wire.expect_answer(established, request) == b"done"
+            await asyncio.sleep(0.8)
+        assert len(opened) == 1
+        # A stranger has no such time.
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        assert await wire.raw(b"POST /sage HTTP/1.1\r\n") == b""
+        assert loop.time() - began < 3
 
 
 async def test_an_internal_error_says_nothing(wired, monkeypatch, caplog):
