@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
+import ssl
 from contextlib import asynccontextmanager
 
+import hypercorn.asyncio
+import hypercorn.config
 import pytest
 
 import sage
@@ -229,6 +233,53 @@ async def test_a_key_that_http_does_not_allow(secure, connecting, resolver):
     with pytest.raises(UsageError):
         await courier.ask(sign(header(ada), key), Progress())
     assert not posted
+
+
+async def test_over_http_2(grace, ada, resolver, tls):
+    port = free_port()
+    url = f"https://localhost:{port}/sage"
+    versions = set()
+    service = sage.Service(
+        agent=grace,
+        resolver=resolver,
+        handler=echo,
+        config=ServiceConfig(https_endpoints=frozenset({url})),
+    )
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            versions.add(scope["http_version"])
+        await service(scope, receive, send)
+
+    config = hypercorn.config.Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.certfile = config.keyfile = str(tls.certificate)
+    config.errorlog = None
+    config.graceful_timeout = 0.1
+    ending = asyncio.Event()
+    running = asyncio.create_task(
+        hypercorn.asyncio.serve(app, config, shutdown_trigger=ending.wait)
+    )
+    try:
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            await asyncio.sleep(0.01)
+        async with sage.connect(
+            url,
+            agent=ada,
+            peer=GRACE,
+            resolver=resolver,
+            tls=ssl.create_default_context(cafile=str(tls.authority)),
+            config=ClientConfig(https=HttpsPoolConfig(http2=True)),
+        ) as channel:
+            asking = (channel.request(b"%d" % n) for n in range(20))
+            assert await asyncio.gather(*asking) == [b"echo:%d" % n for n in range(20)]
+    finally:
+        ending.set()
+        await running
+    assert versions == {"2"}
 
 
 # --- whoever stands between -------------------------------------------------------
