@@ -23,6 +23,7 @@ _EXTRA_OF: Final = {
     "httpx2": "http2",
     "redis": "redis",
     "uvicorn": "service",
+    "prometheus_client": "metrics",
     "typer": "cli",
     "rich": "cli",
 }

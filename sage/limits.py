@@ -92,6 +92,8 @@ __all__: Final = [
     "POOL_SHARED_REQUESTS",
     "POOL_WAIT_S",
     "PUBLIC_KEY_CACHE_ENTRIES",
+    "READINESS_AGE_S",
+    "READINESS_TIMEOUT_S",
     "RECONNECT_MAX_S",
     "RECONNECT_S",
     "RECORD_AAD_FIXED_BYTES",
@@ -125,6 +127,7 @@ __all__: Final = [
     "ROTATION_SETTLE_S",
     "RSA_KEY_MAX_BITS",
     "RSA_KEY_MIN_BITS",
+    "SCRAPE_TIMEOUT_S",
     "SCRYPT_N",
     "SCRYPT_N_MAX",
     "SCRYPT_P",
@@ -323,6 +326,13 @@ MAX_CONNECTIONS: Final = 10_000
 MAX_SESSIONS_PER_CONNECTION: Final = 8
 MAX_SESSIONS_IN_USE: Final = 4
 MAX_REQUESTS_IN_FLIGHT: Final = 64
+
+# A probe of readiness gets an answer that is at most a second old, so that a flood of
+# probes asks nothing of the registry; and a scrape whose collectors are slow is given
+# up before Prometheus' own default of 10 s.
+READINESS_AGE_S: Final = 1.0
+READINESS_TIMEOUT_S: Final = 3.0
+SCRAPE_TIMEOUT_S: Final = 8.0
 
 # A channel makes its next session beside the running one, with 100 records or five
 # minutes to spare: time for several attempts. The retries double from a second.

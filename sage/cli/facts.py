@@ -17,6 +17,7 @@ _EXTRAS: Final = {
     "ethereum": ("Crypto",),
     "websocket": ("websockets", "h11"),
     "service": ("websockets", "h11", "uvicorn"),
+    "metrics": ("prometheus_client",),
     "zstd": ("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd",),
     "cli": ("websockets", "h11", "uvicorn", "typer", "rich", "trustme"),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -10,8 +12,9 @@ from typing import Annotated, TypeAlias
 import typer
 
 from .. import service
-from ..errors import UsageError
+from ..errors import ConfigError, UsageError
 from ..identity import ALGORITHMS, revoke_key, write_record_file
+from ..identity.files import exclusive, reason
 from ..limits import ROTATION_OVERLAP_S, SCRYPT_N
 from .exits import Exit
 from .options import AgentFile, PassphraseFile, read_passphrase
@@ -72,17 +75,18 @@ def rotate(
     each step, when the last one says so, and after one that was cut off.
     """
     passphrase = read_passphrase(passphrase_file)
-    agent = service.Agent.load(file, passphrase=passphrase)
-    rotation = service.Rotation(
-        agent,
-        save=lambda agent: agent.save(file, passphrase=passphrase, scrypt_n=scrypt_n),
-        publish=lambda record: write_record_file(to, record),
-        overlap_s=overlap_s,
-    )
-    now = int(time.time())
-    waiting = now < rotation.not_before and not early
-    if not status and not waiting:
-        rotation.step(unix_time=now, early=early, algorithm=algorithm)
+    with _alone(file):
+        agent = service.Agent.load(file, passphrase=passphrase)
+        rotation = service.Rotation(
+            agent,
+            save=lambda one: one.save(file, passphrase=passphrase, scrypt_n=scrypt_n),
+            publish=lambda record: write_record_file(to, record),
+            overlap_s=overlap_s,
+        )
+        now = int(time.time())
+        waiting = now < rotation.not_before and not early
+        if not status and not waiting:
+            rotation.step(unix_time=now, early=early, algorithm=algorithm)
     _print_stage(agent, rotation, now=now)
     agent.wipe()
     return Exit.FAILED if waiting and not status else Exit.OK
@@ -109,19 +113,30 @@ def revoke(
     Sessions that were made with it end at their next message.
     """
     passphrase = read_passphrase(passphrase_file)
-    agent = service.Agent.load(file, passphrase=passphrase)
-    # What is saved may not be published yet, where a step was cut off.
-    write_record_file(to, agent.record)
-    record = revoke_key(agent.record, name, unix_time=int(time.time()))
-    if record.state == "deactivated" and not deactivate:
-        raise UsageError(
-            f"{name} is the last signing key; rotate first, or add --deactivate"
-        )
-    revoked = agent.with_record(record)
-    revoked.save(file, passphrase=passphrase, scrypt_n=scrypt_n)
-    write_record_file(to, record)
+    with _alone(file):
+        agent = service.Agent.load(file, passphrase=passphrase)
+        # What is saved may not be published yet, where a step was cut off.
+        write_record_file(to, agent.record)
+        record = revoke_key(agent.record, name, unix_time=int(time.time()))
+        if record.state == "deactivated" and not deactivate:
+            raise UsageError(
+                f"{name} is the last signing key; rotate first, or add --deactivate"
+            )
+        revoked = agent.with_record(record)
+        revoked.save(file, passphrase=passphrase, scrypt_n=scrypt_n)
+        write_record_file(to, record)
     agent.wipe()
     print(f"revoked {name}: {record.id} version {record.version}, {record.state}")
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Load, save and publish as one: two rotations at once would lose a key (POSIX)."""
+    try:
+        with exclusive(file.parent):
+            yield
+    except OSError as exc:
+        raise ConfigError(f"cannot change {file}: {reason(exc)}") from exc
 
 
 def _print_stage(agent: service.Agent, rotation: service.Rotation, *, now: int) -> None:

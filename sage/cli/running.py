@@ -9,13 +9,21 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from .. import service
 from .exits import Exit
 from .text import printable
 
-__all__ = ["announce", "log_to_stderr", "run_until_stopped"]
+__all__ = [
+    "LineFormatter",
+    "LogFormat",
+    "announce",
+    "log_to_stderr",
+    "run_until_stopped",
+]
 
 
 async def run_until_stopped(
@@ -64,13 +72,39 @@ def announce(text: str, *, as_json: bool, **facts: str) -> None:
         print(f"{printable(text)}  (Ctrl-C stops)", flush=True)
 
 
-def log_to_stderr() -> None:
+class LogFormat(StrEnum):
+    """What a log line looks like."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LineFormatter(logging.Formatter):
+    """A line for people, in which nobody else's words can forge a second one.
+
+    A message is one line; the lines of a traceback are indented.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return the line, with the message made printable."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the traceback, indented."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"    {printable(line)}" for line in lines)
+
+
+def log_to_stderr(log_format: LogFormat = LogFormat.TEXT) -> None:
     """Log what the service does, one line each; of others, only their warnings."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    is_json = log_format is LogFormat.JSON
+    handler.setFormatter(service.JsonLogFormatter() if is_json else LineFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("sage").setLevel(logging.INFO)
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from .config import ClientConfig, ServiceConfig
     from .hosting import serve, serving
     from .key_ring import KeyPair, KeyRing
+    from .logs import JsonLogFormatter, correlation_id
     from .message import Handler, Message
+    from .metrics_app import MetricsApp
     from .pool_config import ChannelPoolConfig, PoolStatistics
     from .registry import Registry
     from .rotation import Rotation, Stage
@@ -30,9 +32,11 @@ __all__ = [
     "ClientConfig",
     "Clock",
     "Handler",
+    "JsonLogFormatter",
     "KeyPair",
     "KeyRing",
     "Message",
+    "MetricsApp",
     "PoolStatistics",
     "Registry",
     "Rotation",
@@ -42,6 +46,7 @@ __all__ = [
     "Stream",
     "StreamHandler",
     "connect",
+    "correlation_id",
     "serve",
     "serving",
 ]
@@ -56,9 +61,11 @@ __getattr__, __dir__ = lazy_names(
         "ClientConfig": ".config",
         "Clock": ".clock",
         "Handler": ".message",
+        "JsonLogFormatter": ".logs",
         "KeyPair": ".key_ring",
         "KeyRing": ".key_ring",
         "Message": ".message",
+        "MetricsApp": ".metrics_app",
         "PoolStatistics": ".pool_config",
         "Registry": ".registry",
         "Rotation": ".rotation",
@@ -68,6 +75,7 @@ __getattr__, __dir__ = lazy_names(
         "Stream": ".stream",
         "StreamHandler": ".stream",
         "connect": ".client",
+        "correlation_id": ".logs",
         "serve": ".hosting",
         "serving": ".hosting",
     },

@@ -40,10 +40,12 @@ from ..identity import PublicKey, SigningKey
 from ..limits import NONCE_BYTES, RECORD_PLAINTEXT_MAX_BYTES
 from ..session import Session
 from ..transport import within
+from ..transport.metrics import Direction, diagnose
 from ..types import Role, SessionId
 from .accepted import Accepted, Sessions
 from .compression import pack_answer, unpack, without_encodings
 from .host import Host
+from .logs import Event, correlate, fields
 from .message import Message
 from .operation import Operation
 from .stream_host import StreamHost
@@ -98,6 +100,7 @@ class Acceptance:
             verify_request(request, key)
             if verify is not None:
                 verify(key)
+            correlate(request.id)
 
         if request.encoding == "plain":
             return await self._shake_hands(request, verify_all), None
@@ -152,7 +155,7 @@ class Acceptance:
         binding = secrets.binding
         secrets.wipe()
         self._sessions.keep(Accepted(session, binding, responder))
-        logger.info("handshake with %s", request.did)
+        logger.info("handshake with %s", request.did, extra=fields(Event.HANDSHAKE))
         return sign(response.with_data(completion), signing_key)
 
     # --- session -----------------------------------------------------------------
@@ -174,7 +177,8 @@ class Acceptance:
         try:
             opening = StreamOpening.decode_request(plaintext)
         except DecodeError as exc:
-            logger.warning("no stream: %s (%s)", exc, exc.code)
+            why = fields(Event.STREAM_REFUSED, exc.code.value)
+            logger.warning("no stream: %s (%s)", exc, exc.code, extra=why)
             error = "operation_failed"
         else:
             if opening is None:
@@ -194,6 +198,7 @@ class Acceptance:
             key=key,
             now=self._host.clock.now(),
         )
+        self._host.metrics.payload(Role.RESPONDER, Direction.OUT, len(data))
         return response, afterwards
 
     async def _answer(
@@ -248,6 +253,7 @@ class Acceptance:
             responder.confirm(now=now, unix_time=clock.unix_time())
             self._sessions.confirm(accepted)
         accepted.session.accept(seq, now=now)
+        self._host.metrics.payload(Role.RESPONDER, Direction.IN, len(plaintext))
         return plaintext
 
     async def _handle(self, message: Message) -> tuple[bytes, str | None]:
@@ -262,10 +268,10 @@ class Acceptance:
         except RemoteFailure as exc:
             return b"", exc.reason
         except DeadlineExceeded as exc:
-            logger.warning("%s", exc)
+            logger.warning("%s", exc, extra=fields(Event.HANDLER_FAILED, diagnose(exc)))
             return b"", "unavailable"
         except Exception:
-            logger.exception("the handler failed")
+            logger.exception("the handler failed", extra=fields(Event.HANDLER_FAILED))
             return b"", "operation_failed"
         return bytes(data), None
 

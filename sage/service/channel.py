@@ -12,6 +12,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from ..encoding import b64u_encode
 from ..envelope import (
@@ -40,6 +41,7 @@ from ..errors import (
 )
 from ..identity import Resolver
 from ..limits import LIVENESS_TIMEOUT_S, NONCE_BYTES
+from ..transport.metrics import NO_METRICS, Direction, Metrics, Outcome
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
 from .clock import Clock
@@ -47,6 +49,8 @@ from .compression import pack_request, unpack
 from .config import ClientConfig
 from .courier import Courier, Progress, Reply, for_waiting
 from .initiation import Established, initiate
+from .logs import Event, fields, new_connection_id
+from .measure import Timer, count_failure, record_counters
 from .operation import Operation
 from .renewal import Renewal
 from .stream import Stream
@@ -69,14 +73,21 @@ class Channel:
         resolver: Resolver,
         config: ClientConfig,
         clock: Clock,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._courier, self._agent, self._peer = courier, agent, peer
         self._resolver, self._config, self._clock = resolver, config, clock
+        self._metrics, self._id = metrics, new_connection_id()
+        self._count_request = partial(metrics.request, Role.INITIATOR, courier.carriage)
+        self._count_payload = partial(metrics.payload, Role.INITIATOR)
+        self._count_in, self._count_out = record_counters(metrics, Role.INITIATOR)
         # A response is accepted only for a request of this very channel, so the
         # guard has no earlier life whose memory it could have lost.
         self._guard = MemoryReplayGuard(assume_no_history=True)
         self._slots = asyncio.Semaphore(config.max_in_flight)
-        self._renewal = Renewal(self._shake_hands, config=config, clock=clock)
+        self._renewal = Renewal(
+            self._shake_hands, config=config, clock=clock, metrics=metrics
+        )
         self._streams = StreamClient(
             self._exchange,
             self.handshake,
@@ -84,9 +95,11 @@ class Channel:
             peer=peer,
             config=config,
             clock=clock,
+            metrics=metrics,
         )
         self._failure: SageError | None = None
-        courier.start(feed=self._streams.feed, fail=self._fail)
+        courier.start(feed=self._feed, fail=self._fail, identifier=self._id)
+        metrics.connections(Role.INITIATOR, 1)
 
     @property
     def peer(self) -> Did:
@@ -200,12 +213,22 @@ class Channel:
         """Send one record of a stream; see `Carrier`."""
         limit = self._config.stream_send_timeout_s
         await self._courier.send_record(record, timeout_s=limit)
+        self._count_out(len(record))
 
     async def give_up(self, error: SageError) -> None:
         """End the connection for a stream's sake; see `Carrier`."""
         await self._fail(error)
 
     async def _shake_hands(self) -> Established:
+        with Timer(self._clock, self._count_handshake):
+            return await self._shake_hands_in_time()
+
+    def _count_handshake(self, outcome: Outcome, seconds: float) -> None:
+        if self._failure is not None:
+            outcome = Outcome.LOST  # it was cancelled, because the channel had failed
+        self._metrics.handshake(Role.INITIATOR, outcome, seconds)
+
+    async def _shake_hands_in_time(self) -> Established:
         limit = self._config.handshake_timeout_s
         operation = Operation(
             self._resolver, self._clock, init_did=self._agent.did, resp_did=self._peer
@@ -243,9 +266,11 @@ class Channel:
         limit = timeout_s if timeout_s is not None else self._config.request_timeout_s
         progress = Progress()
         try:
-            async with asyncio.timeout(limit), self._slots:
-                packed = await pack_request(payload, metadata, self._config.compression)
-                return await self._request(*packed, progress, before_sending)
+            with Timer(self._clock, self._count_request):
+                async with asyncio.timeout(limit), self._slots:
+                    encodings = self._config.compression
+                    packed = await pack_request(payload, metadata, encodings)
+                    return await self._request(*packed, progress, before_sending)
         except SageError as exc:
             exc.may_have_run = progress.sent
             if isinstance(exc, PeerError) and not isinstance(exc, RemoteFailure):
@@ -272,7 +297,9 @@ class Channel:
                 request = self._sealed(payload, metadata, established)
                 before_sending(established)
                 reply = await self._ask(request, progress)
-                return await self._accept(reply, request, operation, established)
+                data = await self._accept(reply, request, operation, established)
+                self._count_payload(Direction.OUT, memoryview(payload).nbytes)
+                return data
             except ConnectionLost:
                 if not self._courier.is_bound:
                     # Whether the service still has the session is not known.
@@ -365,6 +392,7 @@ class Channel:
         )
         session.accept(seq, now=now)
         established.used_at = now
+        self._count_payload(Direction.IN, len(plaintext))
         if not response.success:
             raise RemoteFailure(response.error or "operation_failed")
         encodings = self._config.compression
@@ -375,18 +403,21 @@ class Channel:
         self._require_open()
         return await self._courier.ask(request, progress)
 
+    async def _feed(self, record: bytes) -> None:
+        await self._streams.feed(record)
+        self._count_in(len(record))
+
     async def _fail(self, error: SageError, *, code: int | None = None) -> None:
         """End the channel: wipe the session, fail what waits, end the carrying."""
         if self._failure is not None:
             return
         self._failure = error
+        self._metrics.connections(Role.INITIATOR, -1)
         self._renewal.close()
         self._streams.fail(for_waiting(error))
         if code is None:
             code = error.close_code if isinstance(error, PeerError) else 1000
-            logger.info("channel failed: %s (%s)", error, _code(error))
+            why = count_failure(self._metrics, error)
+            ended = fields(Event.CONNECTION_ENDED, why, identifier=self._id)
+            logger.info("channel failed: %s (%s)", error, why, extra=ended)
         await self._courier.stop(error, code)
-
-
-def _code(error: SageError) -> str:
-    return str(getattr(error, "code", type(error).__name__))

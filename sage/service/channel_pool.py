@@ -23,6 +23,7 @@ from ..errors import (
 from ..identity import Resolver, parse_did
 from ..limits import CLOSE_TIMEOUT_S
 from ..transport import HttpsClient, open_https
+from ..transport.metrics import Metrics
 from ..types import Buffer, Did
 from .agent import Agent
 from .backoff import Backoff
@@ -50,6 +51,7 @@ class ChannelPool:
         channels: the limits of each channel.
         clock: for tests.
         entropy: for the jitter; returns as many bytes as it is asked for.
+        metrics: what counts, as for `connect`.
     """
 
     def __init__(
@@ -62,12 +64,13 @@ class ChannelPool:
         channels: ClientConfig | None = None,
         clock: Clock | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
+        metrics: Metrics | None = None,
     ) -> None:
         self._agent, self._resolver, self._tls = agent, resolver, tls
         self._config = config if config is not None else ChannelPoolConfig()
         self._channels = channels if channels is not None else ClientConfig()
         self._clock = clock if clock is not None else Clock()
-        self._entropy = entropy
+        self._entropy, self._metrics = entropy, metrics
         self._https: HttpsClient | None = None
         self._endpoints: dict[tuple[str, Did], Endpoint] = {}
         self._closing: set[asyncio.Task[None]] = set()
@@ -297,6 +300,7 @@ class ChannelPool:
                 tls=self._tls,
                 config=self._channels,
                 clock=self._clock,
+                metrics=self._metrics,
                 https=self._shared_https() if url.startswith("https:") else None,
             )
         except BaseException:

@@ -8,11 +8,13 @@ from types import TracebackType
 
 from ..identity import Resolver, parse_did
 from ..transport import HttpsClient, WebSocket, open_https
+from ..transport.metrics import Metrics
 from .agent import Agent
 from .channel import Channel
 from .clock import Clock
 from .config import ClientConfig
 from .courier import Courier
+from .measure import observed
 from .socket_courier import SocketCourier
 
 __all__ = ["connect"]
@@ -35,6 +37,7 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         clock: for tests.
         https: over HTTPS, the client to post with, shared with whoever else uses it;
             the channel opens and closes its own when not given.
+        metrics: what counts; nothing when not given. May be shared.
 
     Raises (on entry):
         UsageError: not a ``wss://`` or ``https://`` URL.
@@ -55,12 +58,14 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         config: ClientConfig | None = None,
         clock: Clock | None = None,
         https: HttpsClient | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._url, self._tls, self._https = url, tls, https
-        self._agent, self._resolver = agent, resolver
+        self._agent = agent
         self._peer = parse_did(peer).did
         self._config = config if config is not None else ClientConfig()
         self._clock = clock if clock is not None else Clock()
+        self._resolver, self._metrics = observed(resolver, metrics, self._clock)
         self._channel: Channel | None = None
 
     async def _open(self) -> Channel:
@@ -71,6 +76,7 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
             resolver=self._resolver,
             config=self._config,
             clock=self._clock,
+            metrics=self._metrics,
         )
         try:
             await channel.handshake()

@@ -9,6 +9,7 @@ from typing import Protocol
 from ..envelope import Request, Response
 from ..errors import ConnectionLost, PeerError, SageError
 from ..identity import PublicKey
+from ..transport.metrics import Carriage
 
 __all__ = ["Courier", "Feed", "Progress", "Reply", "Report", "for_waiting"]
 
@@ -53,15 +54,20 @@ class Courier(Protocol):
         """Whether records can be sent outside of requests."""
 
     @property
+    def carriage(self) -> Carriage:
+        """What it is, to those who count."""
+
+    @property
     def is_bound(self) -> bool:
         """Whether the peer's sessions end with one connection, which we would see."""
 
-    def start(self, *, feed: Feed, fail: Report) -> None:
+    def start(self, *, feed: Feed, fail: Report, identifier: str) -> None:
         """Begin to work.
 
         Args:
             feed: takes each record that arrives outside of a response.
             fail: told once why nothing can be carried any more.
+            identifier: of the channel, in the logs.
         """
 
     async def ask(self, request: Request, progress: Progress) -> Reply:

@@ -7,6 +7,7 @@ from typing import Final
 
 from ..envelope import ReplayGuard
 from ..identity import Resolver
+from ..transport.metrics import NO_METRICS, Metrics
 from .agent import Agent
 from .clock import Clock
 from .config import ServiceConfig
@@ -30,3 +31,4 @@ class Host:
     config: ServiceConfig
     clock: Clock
     stream_handler: StreamHandler | None = None
+    metrics: Metrics = NO_METRICS

@@ -221,12 +221,13 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048)
-        # asyncio sets this only where the socket names its protocol, which this one
-        # does not; a head and a body would lie 40 ms apart.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listening
     except OSError as exc:
         raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+    # Accepted sockets inherit it. asyncio sets it only where a socket names its
+    # protocol, which accepted ones do not; and an answer in two writes, head and body,
+    # would wait 40 ms for the peer's delayed acknowledgement of the first.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _config(

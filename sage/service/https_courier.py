@@ -17,6 +17,7 @@ from ..http import Policy, RequestMessage, ResponseMessage, begin_response
 from ..identity import SigningKey
 from ..transport import HttpResponse, HttpsClient
 from ..transport.http_binding import canonical_endpoint, check_binding, wrap_request
+from ..transport.metrics import Carriage
 from .courier import Feed, Progress, Reply, Report
 
 __all__ = ["HttpsCourier"]
@@ -36,6 +37,7 @@ class HttpsCourier:
         UsageError: not an ``https://`` URL.
     """
 
+    carriage = Carriage.HTTPS
     has_streams = False
     is_bound = False
 
@@ -52,7 +54,7 @@ class HttpsCourier:
         self._client, self._owned = client, owned
         self._key, self._unix_time = key, unix_time
 
-    def start(self, *, feed: Feed, fail: Report) -> None:
+    def start(self, *, feed: Feed, fail: Report, identifier: str) -> None:
         """Nothing arrives unasked; see `Courier`."""
 
     async def ask(self, request: Request, progress: Progress) -> Reply:

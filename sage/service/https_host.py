@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from ..envelope import Request, decode_envelope
+from ..envelope import Request, Response, decode_envelope
 from ..errors import (
     Code,
     ConfigError,
@@ -33,8 +33,11 @@ from ..limits import (
 from ..transport import within
 from ..transport.asgi_http import AsgiHttpRequest
 from ..transport.http_binding import check_binding, wrap_response
-from .acceptance import Acceptance, Answer
+from ..transport.metrics import Carriage, diagnose
+from .acceptance import Acceptance
 from .host import GENERIC_REFUSAL, Host
+from .logs import Event, correlate, fields, new_connection_id
+from .measure import count_answer, count_refusal
 from .shared_sessions import SharedSessions
 
 __all__ = ["HttpsHost"]
@@ -57,6 +60,7 @@ class HttpsHost:
             max_per_peer=config.max_https_sessions_per_peer,
             max_unused=config.max_https_handshakes,
             clock=host.clock,
+            metrics=host.metrics,
         )
         self._acceptance = Acceptance(host, self._sessions)
         self._requests = self._bytes = 0
@@ -72,25 +76,33 @@ class HttpsHost:
 
     async def serve(self, asked: AsgiHttpRequest) -> None:
         """Answer one request to one of our endpoints; errors end here."""
+        correlate(new_connection_id())
         try:
             with self._counted():
                 await self._serve(asked)
         except (ConnectionLost, DeadlineExceeded) as exc:
-            logger.debug("the client left before its answer: %s", exc)
+            gone = fields(Event.CONNECTION_ENDED, diagnose(exc))
+            logger.debug("the client left before its answer: %s", exc, extra=gone)
         except SageError as exc:
             await self._refuse(asked, exc)
         except Exception:
-            logger.exception("internal error; the request is refused")
+            why = fields(Event.INTERNAL_ERROR)
+            logger.exception("internal error; the request is refused", extra=why)
             await self._send(asked, 500, (("connection", "close"),), _REFUSED)
 
     async def _serve(self, asked: AsgiHttpRequest) -> None:
         message = await self._read(asked)
-        response, _ = await self._accept(message)
+        began = self._host.clock.now()
+        request, response = await self._accept(message)
         asked.trust()
         key = self._host.agent.signing_key
         wrapped = wrap_response(response, key, request=message)
         content = wrapped.content or b""
         await self._send(asked, wrapped.status, wrapped.fields, content)
+        seconds = self._host.clock.now() - began
+        count_answer(
+            self._host.metrics, Carriage.HTTPS, request, response, seconds=seconds
+        )
 
     async def _read(self, asked: AsgiHttpRequest) -> RequestMessage:
         """Read the body: long ones only of peers that have proven who they are."""
@@ -110,7 +122,7 @@ class HttpsHost:
         finally:
             self._bytes -= expected
 
-    async def _accept(self, message: RequestMessage) -> Answer:
+    async def _accept(self, message: RequestMessage) -> tuple[Request, Response]:
         """Have both signatures verified and the message accepted, in one step."""
         unix_time = self._host.clock.unix_time()
         pending = begin_request(message, policy=Policy.v10(), unix_time=unix_time)
@@ -119,10 +131,13 @@ class HttpsHost:
             raise ProtocolError("a response at a service", code=Code.SIG_BINDING)
         check_binding(request, pending)
         # One reservation covers both: the nonce, the times and the key are the same.
-        return await self._acceptance.answer(request, verify=pending.finish)
+        answer = await self._acceptance.answer(request, verify=pending.finish)
+        return request, answer[0]
 
     async def _refuse(self, asked: AsgiHttpRequest, error: SageError) -> None:
-        logger.warning("refused: %s (%s)", error, getattr(error, "code", "-"))
+        code = count_refusal(self._host.metrics, error)
+        why = fields(Event.REFUSED, code)
+        logger.warning("refused: %s (%s)", error, code, extra=why)
         await self._send(asked, _status_of(error), (("connection", "close"),), _REFUSED)
 
     async def _send(

@@ -53,6 +53,9 @@ class Stage(Enum):
 class Rotation:
     """Rotates the keys of one agent, step by step.
 
+    Whoever uses it sees to it that one process at a time does so for an agent: two
+    would save over each other's keys.
+
     Args:
         agent: a live one; each step changes it in place, so that channels and services
             that use it go on with the right keys.

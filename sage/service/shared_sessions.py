@@ -13,7 +13,8 @@ import asyncio
 from collections import defaultdict
 
 from ..session import Session, SessionManager
-from ..types import Did
+from ..transport.metrics import NO_METRICS, Metrics
+from ..types import Did, Role
 from .accepted import Accepted
 from .clock import Clock
 
@@ -28,13 +29,20 @@ class SharedSessions:
         max_per_peer: how many of one peer; then its oldest gives way.
         max_unused: how many that were never used; then the oldest of these does.
         clock: for expiry.
+        metrics: counts them.
     """
 
     def __init__(
-        self, max_sessions: int, *, max_per_peer: int, max_unused: int, clock: Clock
+        self,
+        max_sessions: int,
+        *,
+        max_per_peer: int,
+        max_unused: int,
+        clock: Clock,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._max_per_peer, self._max_unused = max_per_peer, max_unused
-        self._clock = clock
+        self._clock, self._metrics = clock, metrics
         self._manager = SessionManager(max_sessions, on_expire=self._expired)
         self._accepted: dict[str, Accepted] = {}
         self._unused: dict[str, Accepted] = {}  # in the order of their making
@@ -74,6 +82,7 @@ class SharedSessions:
         session_id = accepted.binding.session_id
         self._accepted[session_id] = self._unused[session_id] = accepted
         self._of_peer[accepted.binding.init_did][session_id] = accepted
+        self._metrics.sessions(Role.RESPONDER, 1)
         self._arm()
 
     def confirm(self, accepted: Accepted) -> None:
@@ -101,7 +110,8 @@ class SharedSessions:
 
     def _forget(self, accepted: Accepted) -> None:
         session_id, peer = accepted.binding.session_id, accepted.binding.init_did
-        self._accepted.pop(session_id, None)
+        if self._accepted.pop(session_id, None) is not None:
+            self._metrics.sessions(Role.RESPONDER, -1)
         self._unused.pop(session_id, None)
         theirs = self._of_peer.get(peer, {})
         theirs.pop(session_id, None)

@@ -13,7 +13,9 @@ from ..envelope import Request, Response, decode_envelope
 from ..errors import Code, ConnectionLost, ProtocolError, SageError
 from ..limits import CLOSE_TIMEOUT_S
 from ..transport import WebSocket
+from ..transport.metrics import Carriage
 from .courier import Feed, Progress, Reply, Report, for_waiting
+from .logs import Event, correlate, fields
 
 __all__ = ["SocketCourier"]
 
@@ -23,6 +25,7 @@ logger = logging.getLogger("sage.client")
 class SocketCourier:
     """A `Courier` over a connected WebSocket, which it owns."""
 
+    carriage = Carriage.WEBSOCKET
     has_streams = True
     is_bound = True
 
@@ -31,9 +34,9 @@ class SocketCourier:
         self._waiting: dict[str, asyncio.Future[Response]] = {}
         self._reader: asyncio.Task[None] | None = None
 
-    def start(self, *, feed: Feed, fail: Report) -> None:
+    def start(self, *, feed: Feed, fail: Report, identifier: str) -> None:
         """Begin to read; see `Courier`."""
-        self._reader = asyncio.create_task(self._read(feed, fail))
+        self._reader = asyncio.create_task(self._read(feed, fail, identifier))
 
     async def ask(self, request: Request, progress: Progress) -> Reply:
         """Send a request and wait for the response that names it; see `Courier`."""
@@ -69,8 +72,9 @@ class SocketCourier:
             # Where the reader found the failure, it may still be saying goodbye.
             await asyncio.wait([self._reader], timeout=CLOSE_TIMEOUT_S)
 
-    async def _read(self, feed: Feed, fail: Report) -> None:
+    async def _read(self, feed: Feed, fail: Report, identifier: str) -> None:
         """Hand each response to its request until the connection ends."""
+        correlate(identifier)
         try:
             while True:
                 message = await self._socket.receive_any()
@@ -82,12 +86,14 @@ class SocketCourier:
                     raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
                 future = self._waiting.get(envelope.message_id)
                 if future is None or future.done():
-                    logger.info("a response to no request under way was dropped")
+                    why = fields(Event.RESPONSE_DROPPED)
+                    logger.info("a response to no request was dropped", extra=why)
                 else:
                     future.set_result(envelope)
         except SageError as exc:
             await fail(exc)
         except Exception:
             # Without a reader every request would wait for its time limit.
-            logger.exception("internal error; the channel is closed")
+            why = fields(Event.INTERNAL_ERROR)
+            logger.exception("internal error; the channel is closed", extra=why)
             await fail(ConnectionLost("internal error"))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .https2 import Http2Pool
     from .https_client import HttpResponse, HttpsClient, HttpsPoolConfig, open_https
     from .https_get import HttpsGetter
+    from .metrics import Metrics
+    from .prometheus import PrometheusMetrics
     from .records import Records
     from .replay_guard_redis import RedisReplayGuard
     from .stream import (
@@ -47,6 +49,8 @@ __all__ = [
     "HttpsGetter",
     "HttpsPool",
     "HttpsPoolConfig",
+    "Metrics",
+    "PrometheusMetrics",
     "RecordHandler",
     "RecordStream",
     "Records",
@@ -80,6 +84,8 @@ __getattr__, __dir__ = lazy_names(
         "HttpsGetter": ".https_get",
         "HttpsPool": ".https",
         "HttpsPoolConfig": ".https_client",
+        "Metrics": ".metrics",
+        "PrometheusMetrics": ".prometheus",
         "RecordHandler": ".stream",
         "RecordStream": ".stream",
         "Records": ".records",

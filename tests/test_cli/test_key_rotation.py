@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sage.identity import parse_record
+from sage.identity.files import exclusive
 from sage.service import Agent
 
 from .conftest import ADA, Ended, House, Run, make_house, one_line
@@ -120,3 +121,14 @@ def test_a_key_that_is_none(keys: Keys) -> None:
     ended = keys("revoke", "sign-7")
     assert ended.code == 2
     assert "sign-7" in one_line(ended)
+
+
+@pytest.mark.parametrize("words", [("rotate",), ("revoke", "kem-1")])
+def test_two_at_once_would_lose_a_key(keys: Keys, words: tuple[str, ...]) -> None:
+    before = (keys.house / "ada.sage").read_bytes()
+    with exclusive(keys.house.top):
+        ended = keys(*words)
+    assert ended.code == 3
+    assert "another process" in one_line(ended)
+    assert (keys.house / "ada.sage").read_bytes() == before
+    assert keys(*words).code == 0

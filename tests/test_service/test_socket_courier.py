@@ -43,7 +43,7 @@ async def test_a_live_connection_is_found_alive(courier):
     async def never(_):
         raise AssertionError
 
-    courier.start(feed=never, fail=never)
+    courier.start(feed=never, fail=never, identifier="1")
     await courier.check(timeout_s=2)
 
 
@@ -62,7 +62,7 @@ async def test_stopping_fails_what_waits(courier, ada):
     async def feed(_):
         raise AssertionError
 
-    courier.start(feed=feed, fail=fail)
+    courier.start(feed=feed, fail=fail, identifier="1")
     progress = Progress()
     request = sign(header(ada), ada.signing_key)
     asking = asyncio.create_task(courier.ask(request, progress))

@@ -7,11 +7,13 @@ import contextlib
 import itertools
 import json
 import math
+import re
 import subprocess
 import sys
 import time
 import uuid
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -626,3 +628,36 @@ async def test_redis_is_killed_halfway_and_comes_back(redis_server, tls):
             async with connect() as channel:
                 assert await channel.request(b"four") == b"echo:four"
     assert answered == [b"one", b"four"]
+
+
+def test_the_how_to_does_what_it_says(running):
+    page = Path(__file__).parents[2] / "docs/howto/share-a-replay-guard.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    assert len(blocks) == 2
+    first, new_identity = (
+        block.replace("redis://127.0.0.1:6379/0", running.url) for block in blocks
+    )
+    program = "\n".join([PRELUDE, first, new_identity, FINALE])
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+PRELUDE = """
+import sage
+grace = sage.Agent.generate("did:sage:web:agents.example:grace")
+resolver = sage.MemoryResolver([grace.record])
+async def handler(message): return b""
+"""
+FINALE = """
+import asyncio, time, uuid
+from sage.envelope import Reservation
+
+async def main():
+    wanted = Reservation(
+        sender=grace.did, recipient=grace.did, id=str(uuid.uuid4()), nonce="n" * 22,
+        expires=int(time.time()) + 60,
+    )
+    await guard.reserve(wanted, now=time.monotonic(), unix_time=int(time.time()))
+    await guard.aclose()
+
+asyncio.run(main())
+"""
