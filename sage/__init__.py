@@ -8,6 +8,7 @@ The everyday names are here; the building blocks are imported by room:
     sage.handshake   AGREE  HPKE, the two messages, the two ends
     sage.session     CARRY  sealing, opening, the replay window
     sage.envelope    WRAP   signed requests and responses, replay guards
+    sage.http        SIGN   signed HTTP messages, for any client and server
     sage.transport   MOVE   the only room with sockets
     sage.service     WIRE   agents, channels, services, a registry
     sage.cli         TYPE   the command line
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .service import (
         Agent,
         Channel,
+        ChannelPool,
         ClientConfig,
         Message,
         Registry,
@@ -51,6 +53,7 @@ __all__ = [
     "Agent",
     "CachingResolver",
     "Channel",
+    "ChannelPool",
     "ClientConfig",
     "FileResolver",
     "HostAddress",
@@ -82,6 +85,7 @@ __getattr__, __dir__ = lazy_names(
         "Agent": ".service",
         "CachingResolver": ".transport",
         "Channel": ".service",
+        "ChannelPool": ".service",
         "ClientConfig": ".service",
         "FileResolver": ".identity",
         "HostAddress": ".transport",

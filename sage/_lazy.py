@@ -15,6 +15,7 @@ from .errors import ConfigError
 __all__ = ["lazy_names"]
 
 _EXTRA_OF: Final = {
+    "http_sf": "http",
     "websockets": "websocket",
     "h11": "websocket",
     "aiohttp": "http",

@@ -43,12 +43,22 @@ __all__: Final = [
     "HANDSHAKE_MAX_BYTES",
     "HANDSHAKE_PENDING_S",
     "HANDSHAKE_TIMEOUT_S",
+    "HMAC_KEY_MIN_BYTES",
+    "HTTPS_BODIES_MAX_BYTES",
     "HTTPS_IDLE_S",
+    "HTTPS_KEEP_ALIVE_S",
     "HTTPS_MAX_CONNECTIONS",
+    "HTTPS_MAX_HANDSHAKES",
     "HTTPS_MAX_PER_HOST",
+    "HTTPS_MAX_REQUESTS",
+    "HTTPS_MAX_SESSIONS",
+    "HTTPS_MAX_SESSIONS_PER_PEER",
     "HTTPS_POOL_TIMEOUT_S",
     "HTTPS_READ_TIMEOUT_S",
+    "HTTP_CONTENT_MAX_BYTES",
     "HTTP_HEAD_MAX_BYTES",
+    "HTTP_PARSED_CACHE_ENTRIES",
+    "HTTP_SIGNATURE_FIELD_MAX_BYTES",
     "IDLE_CONNECTION_TIMEOUT_S",
     "JSON_DEPTH_MAX",
     "JSON_INTEGER_MAX",
@@ -57,6 +67,7 @@ __all__: Final = [
     "KEY_BLOCK_BYTES",
     "KEY_FILE_MAX_BYTES",
     "KEY_URL_MAX_BYTES",
+    "LIVENESS_TIMEOUT_S",
     "MANAGER_MAX_SESSIONS",
     "MAX_BYTES_IN_FLIGHT",
     "MAX_CONNECTIONS",
@@ -74,9 +85,18 @@ __all__: Final = [
     "PBKDF2_ITERATIONS",
     "PBKDF2_ITERATIONS_MAX",
     "PBKDF2_SALT_BYTES",
+    "POOL_ATTEMPTS",
+    "POOL_CHECK_AFTER_S",
+    "POOL_IDLE_S",
+    "POOL_MAX_CHANNELS",
+    "POOL_MAX_PER_ENDPOINT",
+    "POOL_SHARED_REQUESTS",
+    "POOL_WAIT_S",
     "PUBLIC_KEY_CACHE_ENTRIES",
     "READINESS_AGE_S",
     "READINESS_TIMEOUT_S",
+    "RECONNECT_MAX_S",
+    "RECONNECT_S",
     "RECORD_AAD_FIXED_BYTES",
     "RECORD_AAD_MAX_BYTES",
     "RECORD_CALLER_AAD_MAX_BYTES",
@@ -105,6 +125,8 @@ __all__: Final = [
     "RESOLVE_TIMEOUT_S",
     "ROTATION_OVERLAP_S",
     "ROTATION_SETTLE_S",
+    "RSA_KEY_MAX_BITS",
+    "RSA_KEY_MIN_BITS",
     "SCRAPE_TIMEOUT_S",
     "SCRYPT_N",
     "SCRYPT_N_MAX",
@@ -117,6 +139,7 @@ __all__: Final = [
     "SESSION_ID_BYTES",
     "SESSION_MAX_AGE_S",
     "SESSION_MAX_RECORDS",
+    "SIGNATURE_COMPONENTS_MAX",
     "STREAM_CALLER_AAD_MAX_BYTES",
     "STREAM_GENERATION_RECORDS",
     "STREAM_ID_BYTES",
@@ -216,6 +239,10 @@ METADATA_MAX_KEYS: Final = 32
 METADATA_VALUE_MAX_BYTES: Final = 1024
 METADATA_JCS_MAX_BYTES: Final = 4096
 
+# Signed HTTP (MSG-04); all fields together: HTTP_HEAD_MAX_BYTES.
+HTTP_CONTENT_MAX_BYTES: Final = 16 * 1024 * 1024
+HTTP_SIGNATURE_FIELD_MAX_BYTES: Final = 8 * 1024
+
 # --- ours ---------------------------------------------------------------------
 
 # All secret material of a session, one block: seed, transcript hash, key out,
@@ -288,6 +315,7 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 30.0
 SEND_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 0.8
+LIVENESS_TIMEOUT_S: Final = 3.0
 FIRST_MESSAGE_TIMEOUT_S: Final = 10.0
 IDLE_CONNECTION_TIMEOUT_S: Final = SESSION_IDLE_S
 
@@ -351,9 +379,50 @@ HTTPS_IDLE_S: Final = 90.0
 HTTPS_POOL_TIMEOUT_S: Final = 10.0
 HTTPS_READ_TIMEOUT_S: Final = REQUEST_TIMEOUT_S
 
+# The HTTPS service. Its sessions belong to no connection, so they are counted in all,
+# for each peer, and apart where nobody has used them yet. Bodies are held whole until
+# their digest is known: sixteen of the longest at once. A connection of a known peer
+# may be idle for longer than clients keep one, so that none is closed under a request.
+HTTPS_MAX_REQUESTS: Final = 1024
+HTTPS_MAX_SESSIONS: Final = 10_000
+HTTPS_MAX_SESSIONS_PER_PEER: Final = 64
+HTTPS_MAX_HANDSHAKES: Final = 1024
+HTTPS_BODIES_MAX_BYTES: Final = 16 * ENVELOPE_MAX_BYTES
+HTTPS_KEEP_ALIVE_S: Final = HTTPS_IDLE_S + 5.0
+
+# A pool of channels. Sixteen requests keep the arithmetic of both ends busy, so that
+# a second channel to one endpoint pays only above them. A channel that paused for ten
+# seconds may have lost its connection without a sign.
+POOL_MAX_CHANNELS: Final = 100
+POOL_MAX_PER_ENDPOINT: Final = 4
+POOL_SHARED_REQUESTS: Final = 16
+POOL_WAIT_S: Final = 15.0
+POOL_IDLE_S: Final = 90.0
+POOL_CHECK_AFTER_S: Final = 10.0
+POOL_ATTEMPTS: Final = 3
+
+# Reconnecting: full jitter under a bound that doubles (a second for most is soon
+# enough, and half a minute spreads a thousand clients to some thirty a second).
+RECONNECT_S: Final = 0.5
+RECONNECT_MAX_S: Final = 30.0
+
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5
 
+# Of one signature. RFC 9421's longest example has eight; what a covered component may
+# cost to look up (a field parsed, a query taken apart) is bounded by their number.
+SIGNATURE_COMPONENTS_MAX: Final = 64
+
+# Parsed Signature-Input fields and component lists, each of at most 8 KiB of text.
+HTTP_PARSED_CACHE_ENTRIES: Final = 512
+
+# Below 2048 bits RSA is broken within reach (NIST SP 800-131A); above 8192 one
+# verification costs a millisecond and nobody gains by it.
+RSA_KEY_MIN_BITS: Final = 2048
+RSA_KEY_MAX_BITS: Final = 8192
+
+# A secret shorter than the hash weakens HMAC (RFC 2104, section 3).
+HMAC_KEY_MIN_BYTES: Final = 32
 # What a caching resolver reuses. A reading serves V10 operations for four of the five
 # seconds, so that it is still good at their final gate a second later; whoever verifies
 # signed HTTP may ask for an older one, of five minutes at most. That an agent is not
