@@ -151,7 +151,7 @@ class Connection:
         if self._authenticated:
             return await self._next_authenticated()
         limit = config.first_message_timeout_s
-        text = await within(limit, self._socket.receive(), "waiting for a message")
+        text = await self._socket.receive(timeout_s=limit)
         if len(text) > UNAUTHENTICATED_MAX_BYTES:
             raise DecodeError(
                 "a long message before a handshake", code=Code.SIZE_EXCEEDED
@@ -163,9 +163,7 @@ class Connection:
         limit = self._host.config.idle_timeout_s
         while True:
             try:
-                return await within(
-                    limit, self._socket.receive_any(), "waiting for a message"
-                )
+                return await self._socket.receive_any(timeout_s=limit)
             except DeadlineExceeded:
                 expires = self._streams.expires_at
                 if expires is None or expires <= self._host.clock.now():

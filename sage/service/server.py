@@ -82,7 +82,11 @@ class Service:
     ) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "websocket":
-            await self._serve_websocket(AsgiWebSocket(scope, receive, send), scope)
+            socket = AsgiWebSocket(scope, receive, send)
+            refusal = self._refusal(socket, scope)
+            # An idle connection keeps nothing of its upgrade.
+            del scope, receive, send
+            await self._serve_websocket(socket, refusal)
         elif scope["type"] == "http":
             await self._serve_http(scope, send)
         elif scope["type"] == "lifespan":
@@ -95,8 +99,9 @@ class Service:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.gather(*closing)
 
-    async def _serve_websocket(self, socket: AsgiWebSocket, scope: AsgiScope) -> None:
-        refusal = self._refusal(socket, scope)
+    async def _serve_websocket(
+        self, socket: AsgiWebSocket, refusal: str | None
+    ) -> None:
         if refusal is not None:
             logger.warning("connection refused: %s", refusal)
             # Before the upgrade, an ASGI server turns this into HTTP 403.
