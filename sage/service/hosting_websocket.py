@@ -18,7 +18,7 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
-from websockets.protocol import Side
+from websockets.protocol import Protocol, Side
 from websockets.server import ServerProtocol
 
 from ..errors import ConnectionLost
@@ -147,10 +147,10 @@ class HostedWebSocket(asyncio.Protocol):
         self._transport.write(b"".join(handshake.data_to_send()))
         self._pipe = MessagePipe(
             self._transport,
-            Side.SERVER,
-            # Messages are put together before the application sees them, so this
-            # limit must hold until the application knows who sends them.
-            max_bytes=UNAUTHENTICATED_MAX_BYTES,
+            # Not the handshake's protocol, which holds the request. Messages are put
+            # together before the application sees them, so this limit must hold
+            # until the application knows who sends them.
+            Protocol(Side.SERVER, max_size=UNAUTHENTICATED_MAX_BYTES, logger=logger),
             on_ended=self._forget,
         )
         self._transport.resume_reading()

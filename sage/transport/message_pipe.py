@@ -12,14 +12,13 @@ a queue nor a timer for each wait: one timer serves all of them, and the pings.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from typing import cast
 
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
-from websockets.protocol import Protocol, Side, State
+from websockets.protocol import Protocol, State
 
 from ..errors import ConnectionLost, DeadlineExceeded
 from ..limits import (
@@ -32,8 +31,6 @@ from .deadline import within
 
 __all__ = ["MessagePipe"]
 
-logger = logging.getLogger("sage.transport")
-
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
@@ -42,8 +39,8 @@ class MessagePipe(asyncio.Protocol):
 
     Args:
         transport: the connection; this becomes its protocol.
-        side: which end we are.
-        max_bytes: the longest message that is received; see `set_limit`.
+        frames: the protocol, after the handshake, with the longest message that it
+            takes; see `set_limit`.
         on_ended: is called once, when the connection is gone.
 
     Attributes:
@@ -72,13 +69,12 @@ class MessagePipe(asyncio.Protocol):
     def __init__(
         self,
         transport: asyncio.Transport,
-        side: Side,
+        frames: Protocol,
         *,
-        max_bytes: int,
         on_ended: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._frames = Protocol(side, max_size=max_bytes, logger=logger)
+        self._frames = frames
         self._transport, self._on_ended = transport, on_ended
         self._messages: deque[str | bytes] | None = None
         self._queued = 0
@@ -130,11 +126,13 @@ class MessagePipe(asyncio.Protocol):
 
         Raises:
             ConnectionLost: the connection has ended.
-            DeadlineExceeded: the peer did not read for ``timeout_s``; nothing of the
-                message was sent.
+            DeadlineExceeded: the peer did not read for ``timeout_s``. This message
+                was not sent; of the ones before nobody knows.
         """
         if self._write_paused:
-            await within(timeout_s, self._drain(), "sending")
+            await within(
+                timeout_s, self._drain(), "sending", may_have_run=True
+            )
         if self.lost is not None:
             raise ConnectionLost(self.lost)
         try:

@@ -26,12 +26,22 @@ from ..limits import (
 __all__ = ["TlsTransport", "can_watch_sockets"]
 
 # Records that one connection may have read before others get their turn.
-_READS = 16
+_READS = 64
 
 
 def can_watch_sockets() -> bool:
     """Whether the running loop can watch sockets, which Windows' proactor cannot."""
     loop = asyncio.get_running_loop()
+    kind = type(loop)
+    if kind not in _CAN_WATCH:
+        _CAN_WATCH[kind] = _try_watching(loop)
+    return _CAN_WATCH[kind]
+
+
+_CAN_WATCH: dict[type[asyncio.AbstractEventLoop], bool] = {}
+
+
+def _try_watching(loop: asyncio.AbstractEventLoop) -> bool:
     probe, other = socket.socketpair()
     with probe, other:
         try:
@@ -234,9 +244,7 @@ class TlsTransport(asyncio.Transport):
                 self.close()
                 return
             self._protocol.data_received(data)
-            # After less than a full record nothing is likely to be there, and the
-            # loop calls again if it is: cheaper than an attempt that fails.
-            if len(data) < TLS_RECORD_MAX_BYTES or not self.is_reading():
+            if not self.is_reading():
                 return
 
     # --- writing ----------------------------------------------------------------------
