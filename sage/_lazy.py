@@ -17,6 +17,9 @@ __all__ = ["lazy_names"]
 _EXTRA_OF: Final = {
     "websockets": "websocket",
     "h11": "websocket",
+    "aiohttp": "http",
+    "yarl": "http",
+    "httpx2": "http2",
     "uvicorn": "service",
     "typer": "cli",
     "rich": "cli",

@@ -39,6 +39,11 @@ __all__: Final = [
     "HANDSHAKE_MAX_BYTES",
     "HANDSHAKE_PENDING_S",
     "HANDSHAKE_TIMEOUT_S",
+    "HTTPS_IDLE_S",
+    "HTTPS_MAX_CONNECTIONS",
+    "HTTPS_MAX_PER_HOST",
+    "HTTPS_POOL_TIMEOUT_S",
+    "HTTPS_READ_TIMEOUT_S",
     "HTTP_HEAD_MAX_BYTES",
     "IDLE_CONNECTION_TIMEOUT_S",
     "JSON_DEPTH_MAX",
@@ -298,6 +303,14 @@ UNAUTHENTICATED_MAX_BYTES: Final = 64 * 1024
 
 # All header fields of a request together (MSG-04 allows as much).
 HTTP_HEAD_MAX_BYTES: Final = 32 * 1024
+
+# The HTTPS client. A hundred connections in all and ten to a host leave room for ten
+# busy services; 90 s is how long common proxies keep an idle one at least.
+HTTPS_MAX_CONNECTIONS: Final = 100
+HTTPS_MAX_PER_HOST: Final = 10
+HTTPS_IDLE_S: Final = 90.0
+HTTPS_POOL_TIMEOUT_S: Final = 10.0
+HTTPS_READ_TIMEOUT_S: Final = REQUEST_TIMEOUT_S
 
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5

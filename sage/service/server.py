@@ -16,7 +16,8 @@ from ..transport.asgi import AsgiReceive, AsgiScope, AsgiSend
 from .agent import Agent
 from .clock import Clock
 from .config import ServiceConfig
-from .connection import GENERIC_REFUSAL, Connection, Host
+from .connection import Connection
+from .host import GENERIC_REFUSAL, Host
 from .message import Handler
 from .respond import respond_lifespan, respond_text
 from .stream import StreamHandler

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from .asgi import AsgiWebSocket
     from .deadline import within
     from .host_map import load_host_map
-    from .https_get import HttpResponse, HttpsGetter
+    from .https import HttpsPool
+    from .https2 import Http2Pool
+    from .https_client import HttpResponse, HttpsClient, HttpsPoolConfig, open_https
+    from .https_get import HttpsGetter
     from .records import Records
     from .stream import (
         RecordHandler,
@@ -28,14 +31,19 @@ __all__ = [
     "AsgiWebSocket",
     "HostAddress",
     "HostMap",
+    "Http2Pool",
     "HttpResponse",
+    "HttpsClient",
     "HttpsGetter",
+    "HttpsPool",
+    "HttpsPoolConfig",
     "RecordHandler",
     "RecordStream",
     "Records",
     "WebResolver",
     "WebSocket",
     "load_host_map",
+    "open_https",
     "open_tcp",
     "open_unix",
     "serve_tcp",
@@ -49,14 +57,19 @@ __getattr__, __dir__ = lazy_names(
         "AsgiWebSocket": ".asgi",
         "HostAddress": ".address",
         "HostMap": ".address",
-        "HttpResponse": ".https_get",
+        "Http2Pool": ".https2",
+        "HttpResponse": ".https_client",
+        "HttpsClient": ".https_client",
         "HttpsGetter": ".https_get",
+        "HttpsPool": ".https",
+        "HttpsPoolConfig": ".https_client",
         "RecordHandler": ".stream",
         "RecordStream": ".stream",
         "Records": ".records",
         "WebResolver": ".web_resolver",
         "WebSocket": ".websocket",
         "load_host_map": ".host_map",
+        "open_https": ".https_client",
         "open_tcp": ".stream",
         "open_unix": ".stream",
         "serve_tcp": ".stream",
