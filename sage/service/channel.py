@@ -352,24 +352,27 @@ class Channel:
         """Hand each response to its request until the connection ends."""
         try:
             while True:
-                message = await self._socket.receive_any()
-                if isinstance(message, bytes):
-                    await self._streams.feed(message)
-                    continue
-                envelope = decode_envelope(message)
-                if not isinstance(envelope, Response):
-                    raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
-                future = self._waiting.get(envelope.message_id)
-                if future is None or future.done():
-                    logger.info("a response to no request under way was dropped")
-                else:
-                    future.set_result(envelope)
+                # In a call of its own: while we wait, nothing of the last is held.
+                await self._take(await self._socket.receive_any())
         except SageError as exc:
             await self._fail(exc)
         except Exception:
             # Without a reader every request would wait for its time limit.
             logger.exception("internal error; the channel is closed")
             await self._fail(ConnectionLost("internal error"))
+
+    async def _take(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            await self._streams.feed(message)
+            return
+        envelope = decode_envelope(message)
+        if not isinstance(envelope, Response):
+            raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
+        future = self._waiting.get(envelope.message_id)
+        if future is None or future.done():
+            logger.info("a response to no request under way was dropped")
+        else:
+            future.set_result(envelope)
 
     async def _fail(self, error: SageError, *, code: int | None = None) -> None:
         """End the channel: wipe the session, fail what waits, close the socket."""

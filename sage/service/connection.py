@@ -48,17 +48,9 @@ class Connection:
         """Serve until the peer leaves, fails, or is silent for too long."""
         try:
             while True:
-                message = await self._next_message()
-                if isinstance(message, bytes):
-                    await self._streams.feed(message)
-                    continue
-                await self._slots.acquire()
-                task = asyncio.create_task(self._serve(message))
-                self._tasks.add(task)
-                task.add_done_callback(self._done)
-                if not self._authenticated:
-                    # One at a time until somebody has proven who they are.
-                    await asyncio.wait([task])
+                # In a call of its own: a connection that waits for its next message
+                # holds nothing of the last one, which may have been long.
+                await self._take(await self._next_message())
         except ConnectionLost:
             logger.debug("connection ended")
         except SageError as exc:
@@ -106,6 +98,18 @@ class Connection:
                 expires = self._streams.expires_at
                 if expires is None or expires <= self._host.clock.now():
                     raise
+
+    async def _take(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            await self._streams.feed(message)
+            return
+        await self._slots.acquire()
+        task = asyncio.create_task(self._serve(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        if not self._authenticated:
+            # One at a time until somebody has proven who they are.
+            await asyncio.wait([task])
 
     async def _serve(self, text: str) -> None:
         """Turn one message into one answer, or end the connection."""

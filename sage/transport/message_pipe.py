@@ -175,6 +175,8 @@ class MessagePipe(asyncio.Protocol):
         self._frames.receive_data(data)
         for event in self._frames.events_received():
             self._take(cast(Frame, event))
+            # The parser remembers its last frame, which may have been long.
+            cast(Frame, event).data = b""
         if self._frames.writes:
             self._answer()
         if self._waiter is not None and self._messages and not self._waiter.done():
