@@ -21,7 +21,7 @@ from ..errors import (
     SessionClosed,
 )
 from ..limits import UNAUTHENTICATED_MAX_BYTES
-from ..transport import AsgiWebSocket, within
+from ..transport import AsgiWebSocket
 from .acceptance import Acceptance
 from .accepted import ConnectionSessions
 from .host import GENERIC_REFUSAL, Host

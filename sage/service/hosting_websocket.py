@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 from uvicorn.config import Config
@@ -70,7 +70,8 @@ class HostedWebSocket(asyncio.Protocol):
         self._transport.pause_reading()
         self._handshake = ServerProtocol(logger=logger)
         self._handshake.receive_data(data)
-        for request in self._handshake.events_received():
+        for event in self._handshake.events_received():
+            request = cast(Request, event)
             self._response = self._handshake.accept(request)
             if self._response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
                 self._ask_application(request)
@@ -182,9 +183,9 @@ class HostedWebSocket(asyncio.Protocol):
             self._refuse_with(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _forget(self) -> None:
-        self._server_state.connections.discard(self)  # type: ignore[arg-type]  # as above
+        self._server_state.connections.discard(self)
 
-    # --- the extensions -----------------------------------------------------------------
+    # --- the extensions ---------------------------------------------------------------
 
     def _lift(self) -> None:
         if self._pipe is not None:
@@ -195,7 +196,7 @@ class HostedWebSocket(asyncio.Protocol):
             raise ConnectionLost("the client left")
         return self._pipe
 
-    # --- ASGI's events ------------------------------------------------------------------
+    # --- ASGI's events ----------------------------------------------------------------
 
     async def _receive_event(self) -> AsgiMessage:
         if self._pipe is None:

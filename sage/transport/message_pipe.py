@@ -130,9 +130,7 @@ class MessagePipe(asyncio.Protocol):
                 was not sent; of the ones before nobody knows.
         """
         if self._write_paused:
-            await within(
-                timeout_s, self._drain(), "sending", may_have_run=True
-            )
+            await within(timeout_s, self._drain(), "sending", may_have_run=True)
         if self.lost is not None:
             raise ConnectionLost(self.lost)
         try:
@@ -167,7 +165,7 @@ class MessagePipe(asyncio.Protocol):
         received = self._frames.close_rcvd
         return 1006 if received is None else int(received.code)
 
-    # --- asyncio.Protocol -----------------------------------------------------------
+    # --- asyncio.Protocol -------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived apart."""
@@ -293,7 +291,7 @@ class MessagePipe(asyncio.Protocol):
             if not waiter.done():
                 waiter.set_result(None)
 
-    # --- time and the end ---------------------------------------------------------------
+    # --- time and the end -------------------------------------------------------------
 
     def _set_timer(self, when: float) -> None:
         """Wake at a time at the latest; a timer that is earlier looks again."""

@@ -11,6 +11,8 @@ messages cost one TLS record and one system call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -24,6 +26,8 @@ from ..limits import (
 )
 
 __all__ = ["TlsTransport", "can_watch_sockets"]
+
+logger = logging.getLogger("sage.transport")
 
 # Records that one connection may have read before others get their turn.
 _READS = 64
@@ -113,7 +117,7 @@ class TlsTransport(asyncio.Transport):
         self._loop.add_reader(self._sock, self._shake_hands)
         self._loop.call_soon(self._shake_hands)
 
-    # --- asyncio.Transport ----------------------------------------------------------
+    # --- asyncio.Transport ------------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return ``socket``, ``ssl_object``, ``sslcontext`` or the default."""
@@ -243,7 +247,11 @@ class TlsTransport(asyncio.Transport):
                 self._protocol.eof_received()
                 self.close()
                 return
-            self._protocol.data_received(data)
+            try:
+                self._protocol.data_received(data)
+            except Exception as exc:
+                logger.exception("internal error; the connection is cut")
+                self._end(exc)
             if not self.is_reading():
                 return
 
@@ -295,10 +303,8 @@ class TlsTransport(asyncio.Transport):
         A socket that is closed over unread bytes resets the connection, and takes
         away what the peer has not read yet.
         """
-        try:
-            self._sock.unwrap()
-        except (OSError, ValueError):
-            pass  # ours is sent; the peer's would be the first to come otherwise
+        with contextlib.suppress(OSError, ValueError):
+            self._sock.unwrap()  # ours is sent, whatever is there of the peer's
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:

@@ -173,7 +173,8 @@ class _Upgrading(asyncio.Protocol):
             self._transport.abort()
 
     def _succeed(self) -> None:
-        assert self._transport is not None
+        if self._transport is None:
+            return
         # What came with the answer are messages already.
         self._frames.events = self._frames.events[1:]
         ended = asyncio.Event()
