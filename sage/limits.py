@@ -75,6 +75,8 @@ __all__: Final = [
     "MAX_REQUESTS_IN_FLIGHT",
     "MAX_SESSIONS_IN_USE",
     "MAX_SESSIONS_PER_CONNECTION",
+    "MESSAGE_COST_BYTES",
+    "MESSAGE_QUEUE_BYTES",
     "METADATA_JCS_MAX_BYTES",
     "METADATA_MAX_KEYS",
     "METADATA_VALUE_MAX_BYTES",
@@ -85,6 +87,7 @@ __all__: Final = [
     "PBKDF2_ITERATIONS",
     "PBKDF2_ITERATIONS_MAX",
     "PBKDF2_SALT_BYTES",
+    "PING_INTERVAL_S",
     "POOL_ATTEMPTS",
     "POOL_CHECK_AFTER_S",
     "POOL_IDLE_S",
@@ -149,6 +152,7 @@ __all__: Final = [
     "STREAM_RECORD_MAX_BYTES",
     "STREAM_RENEW_AFTER_RECORDS",
     "STREAM_SUCCESSORS_MAX",
+    "TLS_RECORD_MAX_BYTES",
     "TRANSCRIPT_HASH_BYTES",
     "UNAUTHENTICATED_MAX_BYTES",
     "VERSION_FLOOR_AGENTS",
@@ -156,6 +160,8 @@ __all__: Final = [
     "WEB_RECORD_LIFETIME_MAX_S",
     "WEB_RECORD_LIFETIME_MIN_S",
     "WEB_RESPONSE_MAX_BYTES",
+    "WRITE_BUFFER_HIGH_BYTES",
+    "WRITE_BUFFER_LOW_BYTES",
     "X25519_KEY_BYTES",
 ]
 
@@ -343,6 +349,20 @@ RENEW_AFTER_RECORDS: Final = 900
 RENEW_AFTER_S: Final = 3300.0
 RENEW_RETRY_S: Final = 1.0
 RENEW_RETRY_MAX_S: Final = 30.0
+
+# What one connection holds below the application: messages that wait to be received,
+# each counted with what its object costs, and bytes that the peer has not read.
+# Between the two marks the writer waits. Less would put the ends out of step.
+MESSAGE_QUEUE_BYTES: Final = 64 * 1024
+MESSAGE_COST_BYTES: Final = 256
+WRITE_BUFFER_HIGH_BYTES: Final = 64 * 1024
+WRITE_BUFFER_LOW_BYTES: Final = 16 * 1024
+
+# The most that one record of TLS carries (RFC 8446, section 5.1).
+TLS_RECORD_MAX_BYTES: Final = 16 * 1024
+
+# Middleboxes forget connections that are silent; most wait for a minute or more.
+PING_INTERVAL_S: Final = 20.0
 
 # What a stream holds for an application that does not receive; then the socket is
 # not read, and TCP stops the sender. 4 MiB are four of the longest records.

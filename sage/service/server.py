@@ -110,7 +110,11 @@ class Service:
     ) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "websocket":
-            await self._serve_websocket(AsgiWebSocket(scope, receive, send), scope)
+            socket = AsgiWebSocket(scope, receive, send)
+            refusal = self._refusal(socket, scope)
+            # An idle connection keeps nothing of its upgrade.
+            del scope, receive, send
+            await self._serve_websocket(socket, refusal)
         elif scope["type"] == "http":
             await self._serve_http(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -125,8 +129,9 @@ class Service:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.gather(*closing)
 
-    async def _serve_websocket(self, socket: AsgiWebSocket, scope: AsgiScope) -> None:
-        refusal = self._refusal(socket, scope)
+    async def _serve_websocket(
+        self, socket: AsgiWebSocket, refusal: str | None
+    ) -> None:
         if refusal is not None:
             code = "exhausted" if self._is_full() else "connection"
             self._host.metrics.refusal(code)

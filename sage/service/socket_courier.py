@@ -77,19 +77,8 @@ class SocketCourier:
         correlate(identifier)
         try:
             while True:
-                message = await self._socket.receive_any()
-                if isinstance(message, bytes):
-                    await feed(message)
-                    continue
-                envelope = decode_envelope(message)
-                if not isinstance(envelope, Response):
-                    raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
-                future = self._waiting.get(envelope.message_id)
-                if future is None or future.done():
-                    why = fields(Event.RESPONSE_DROPPED)
-                    logger.info("a response to no request was dropped", extra=why)
-                else:
-                    future.set_result(envelope)
+                # In a call of its own: while we wait, nothing of the last is held.
+                await self._take(await self._socket.receive_any(), feed)
         except SageError as exc:
             await fail(exc)
         except Exception:
@@ -97,3 +86,17 @@ class SocketCourier:
             why = fields(Event.INTERNAL_ERROR)
             logger.exception("internal error; the channel is closed", extra=why)
             await fail(ConnectionLost("internal error"))
+
+    async def _take(self, message: str | bytes, feed: Feed) -> None:
+        if isinstance(message, bytes):
+            await feed(message)
+            return
+        envelope = decode_envelope(message)
+        if not isinstance(envelope, Response):
+            raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
+        future = self._waiting.get(envelope.message_id)
+        if future is None or future.done():
+            why = fields(Event.RESPONSE_DROPPED)
+            logger.info("a response to no request was dropped", extra=why)
+        else:
+            future.set_result(envelope)
