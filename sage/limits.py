@@ -69,6 +69,7 @@ __all__: Final = [
     "KEY_URL_MAX_BYTES",
     "LIVENESS_TIMEOUT_S",
     "MANAGER_MAX_SESSIONS",
+    "MAX_BYTES_IN_FLIGHT",
     "MAX_CONNECTIONS",
     "MAX_FAILED_OPENS",
     "MAX_REQUESTS_IN_FLIGHT",
@@ -333,6 +334,9 @@ MAX_REQUESTS_IN_FLIGHT: Final = 64
 READINESS_AGE_S: Final = 1.0
 READINESS_TIMEOUT_S: Final = 3.0
 SCRAPE_TIMEOUT_S: Final = 8.0
+# Of messages that a service works on, over all connections: four of the longest. What
+# is made of a message, decoded, opened and answered, is four times its size.
+MAX_BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
 
 # A channel makes its next session beside the running one, with 100 records or five
 # minutes to spare: time for several attempts. The retries double from a second.

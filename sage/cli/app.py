@@ -16,6 +16,7 @@ from .demo import demo
 from .exits import Exit, describe, exit_code
 from .info import info
 from .key import key
+from .loadtest import loadtest, loadtest_service
 from .registry import registry
 from .send import send
 from .serve import serve
@@ -40,6 +41,8 @@ app.add_typer(registry, name="registry")
 app.command()(serve)
 app.command()(send)
 app.command()(demo)
+app.command()(loadtest)
+app.command()(loadtest_service)
 
 
 @app.callback()

@@ -113,6 +113,14 @@ class MemoryResolver:
 
     async def resolve(self, did: str, *, now: float) -> Observation:
         """Return the record that is held now; see `Resolver.resolve`."""
+        return self.look_up(did, now=now)
+
+    def look_up(self, did: str, *, now: float) -> Observation:
+        """Do the same without a coroutine, because nothing is waited for.
+
+        Raises:
+            ResolutionError: as `Resolver.resolve`.
+        """
         parsed = parse_web_did(did)
         record = self._records.get(parsed.did)
         if record is None:

@@ -16,6 +16,7 @@ from ..limits import (
     HTTPS_MAX_SESSIONS,
     HTTPS_MAX_SESSIONS_PER_PEER,
     IDLE_CONNECTION_TIMEOUT_S,
+    MAX_BYTES_IN_FLIGHT,
     MAX_CONNECTIONS,
     MAX_REQUESTS_IN_FLIGHT,
     MAX_SESSIONS_PER_CONNECTION,
@@ -96,6 +97,8 @@ class ServiceConfig:
             else the oldest. A channel that renews its session under load uses four.
         max_in_flight: requests at once on one connection; the socket is not read
             while there are more, so that a flood waits at its sender.
+        max_bytes_in_flight: of the messages that are worked on, over all connections;
+            a connection whose message finds no room waits, and is not read meanwhile.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
         https_endpoints: the ``https://`` URLs, whole, at which requests are answered
@@ -120,6 +123,7 @@ class ServiceConfig:
     max_connections: int = MAX_CONNECTIONS
     max_sessions: int = MAX_SESSIONS_PER_CONNECTION
     max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
+    max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
     stream_send_timeout_s: float = SEND_TIMEOUT_S
     https_endpoints: frozenset[str] = frozenset()
     max_https_requests: int = HTTPS_MAX_REQUESTS

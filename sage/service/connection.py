@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from ..envelope import Request, decode_envelope
 from ..errors import (
@@ -62,9 +63,10 @@ class Connection:
                     self._count_in(len(message))
                     continue
                 await self._slots.acquire()
+                await self._host.budget.acquire(len(message))
                 task = asyncio.create_task(self._serve(message))
                 self._tasks.add(task)
-                task.add_done_callback(self._done)
+                task.add_done_callback(partial(self._done, len(message)))
                 if not self._authenticated:
                     # One at a time until somebody has proven who they are.
                     await asyncio.wait([task])
@@ -154,8 +156,9 @@ class Connection:
             )
             await self._socket.close(1011, GENERIC_REFUSAL)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, size: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._host.budget.release(size)
         self._slots.release()
 
     async def _refuse(self, error: SageError) -> None:

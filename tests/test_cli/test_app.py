@@ -43,6 +43,8 @@ def test_the_commands_are_those_that_are_documented() -> None:
         "serve",
         "send",
         "demo",
+        "loadtest",
+        "loadtest-service",
     }
 
 
