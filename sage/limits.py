@@ -118,7 +118,6 @@ __all__: Final = [
     "REPLAY_WINDOW_BITS",
     "REQUEST_TIMEOUT_S",
     "RESOLUTION_AGED_MAX_S",
-    "RESOLUTION_AGED_S",
     "RESOLUTION_CACHE_ENTRIES",
     "RESOLUTION_NEGATIVE_S",
     "RESOLUTION_READS_MAX",
@@ -426,10 +425,9 @@ RSA_KEY_MAX_BITS: Final = 8192
 HMAC_KEY_MIN_BYTES: Final = 32
 # What a caching resolver reuses. A reading serves V10 operations for four of the five
 # seconds, so that it is still good at their final gate a second later; whoever verifies
-# signed HTTP may ask for one of a minute, and for none older than five. That an agent
-# is not there is believed for a second: it may just have been published.
+# signed HTTP may ask for an older one, of five minutes at most. That an agent is not
+# there is believed for a second: it may just have been published.
 RESOLUTION_REUSE_S: Final = 4.0
-RESOLUTION_AGED_S: Final = 60.0
 RESOLUTION_AGED_MAX_S: Final = 300.0
 RESOLUTION_NEGATIVE_S: Final = 1.0
 

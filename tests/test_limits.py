@@ -112,6 +112,9 @@ def test_ours_stay_within_the_protocols() -> None:
     )
     assert limits.HANDSHAKE_TIMEOUT_S < limits.HANDSHAKE_PENDING_S
     assert limits.IDLE_CONNECTION_TIMEOUT_S <= limits.SESSION_IDLE_S
+    assert limits.RESOLUTION_REUSE_S < limits.OBSERVATION_MAX_AGE_S
+    assert limits.RESOLUTION_NEGATIVE_S <= limits.OBSERVATION_MAX_AGE_S
+    assert limits.OBSERVATION_MAX_AGE_S <= limits.RESOLUTION_AGED_MAX_S
 
 
 def test_keys_and_compression_keep_to_what_surrounds_them() -> None:
