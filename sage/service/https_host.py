@@ -92,6 +92,14 @@ class HttpsHost:
 
     async def _serve(self, asked: AsgiHttpRequest) -> None:
         message = await self._read(asked)
+        size = len(message.content or b"")
+        await self._host.budget.acquire(size)
+        try:
+            await self._answer(asked, message)
+        finally:
+            self._host.budget.release(size)
+
+    async def _answer(self, asked: AsgiHttpRequest, message: RequestMessage) -> None:
         began = self._host.clock.now()
         request, response = await self._accept(message)
         asked.trust()
@@ -112,15 +120,19 @@ class HttpsHost:
         timeout_s = (
             config.handler_timeout_s if known else config.first_message_timeout_s
         )
-        announced = asked.content_length
-        expected = limit if announced is None else min(announced, limit)
-        if self._bytes + expected > HTTPS_BODIES_MAX_BYTES:
-            raise Overloaded("too many bodies at once")
-        self._bytes += expected
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            taken += count
+            self._bytes += count
+            if self._bytes > HTTPS_BODIES_MAX_BYTES:
+                raise Overloaded("too many bytes at once")
+
         try:
-            return await asked.read(max_bytes=limit, timeout_s=timeout_s)
+            return await asked.read(max_bytes=limit, timeout_s=timeout_s, take=take)
         finally:
-            self._bytes -= expected
+            self._bytes -= taken
 
     async def _accept(self, message: RequestMessage) -> tuple[Request, Response]:
         """Have both signatures verified and the message accepted, in one step."""

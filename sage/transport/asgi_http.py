@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from ..errors import Code, ConnectionLost, DecodeError
@@ -78,8 +79,19 @@ class AsgiHttpRequest:
         if any(name in ("content-encoding", "trailer") for name, _ in self.fields):
             raise DecodeError("a coding or trailers", code=Code.FRAME_MALFORMED)
 
-    async def read(self, *, max_bytes: int, timeout_s: float) -> RequestMessage:
+    async def read(
+        self,
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        take: Callable[[int], None] = lambda _: None,
+    ) -> RequestMessage:
         """Read the whole body.
+
+        Args:
+            max_bytes: how long it may be.
+            timeout_s: for all of it.
+            take: told how many bytes each piece has; what it raises ends the reading.
 
         Raises:
             DecodeError: longer than ``max_bytes`` (``size.exceeded``).
@@ -89,7 +101,9 @@ class AsgiHttpRequest:
         announced = self.content_length
         if announced is not None and announced > max_bytes:
             raise _too_long(max_bytes)
-        body = await within(timeout_s, self._read(max_bytes), "waiting for a body")
+        body = await within(
+            timeout_s, self._read(max_bytes, take), "waiting for a body"
+        )
         self._tell("received")
         return RequestMessage(
             method=self._scope["method"],
@@ -124,13 +138,15 @@ class AsgiHttpRequest:
         except OSError as exc:
             raise ConnectionLost("the client left") from exc
 
-    async def _read(self, max_bytes: int) -> bytes:
+    async def _read(self, max_bytes: int, take: Callable[[int], None]) -> bytes:
         body = bytearray()
         while True:
             event = await self._receive()
             if event["type"] != "http.request":
                 raise ConnectionLost("the client left")
-            body += event.get("body", b"")
+            piece = event.get("body", b"")
+            take(len(piece))
+            body += piece
             if len(body) > max_bytes:
                 raise _too_long(max_bytes)
             if not event.get("more_body", False):

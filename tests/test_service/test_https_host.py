@@ -771,6 +771,29 @@ async def test_too_many_requests_at_once(wired):
         assert (await wire.post(second)).status == 200
 
 
+async def test_bodies_that_are_read_at_once_are_bounded(wired, monkeypatch):
+    monkeypatch.setattr("sage.service.https_host.HTTPS_BODIES_MAX_BYTES", 300_000)
+    async with wired() as wire:
+        established = await wire.handshake()
+        sent = wire.wrap(sealed(wire.agent, established, bytes(150_000)))
+        data = _bytes(sent)
+        # One lies there, all but its end, and holds what it has sent and no more.
+        reader, writer = await asyncio.open_connection(
+            "localhost", wire.port, ssl=wire.tls.client
+        )
+        writer.write(data[:-10])
+        while wire.service._https._bytes < 190_000:
+            await asyncio.sleep(0.01)
+        more = wire.wrap(sealed(wire.agent, established, bytes(150_000)))
+        await wire.expect_refusal(more, 503)
+        assert await wire.is_well()
+        writer.write(data[-10:])
+        assert b"200" in await reader.readuntil(b"\r\n")
+        writer.transport.abort()
+        assert wire.service._https._bytes == 0
+        assert wire.service._host.budget.held == 0
+
+
 async def test_a_flood_of_handshakes_pushes_out_handshakes_only(wired):
     config = {"max_https_handshakes": 4, "max_https_sessions_per_peer": 100}
     async with wired(config=config) as wire:
