@@ -29,6 +29,8 @@ from ..transport.message_pipe import MessagePipe
 __all__ = ["HostedWebSocket"]
 
 logger = logging.getLogger("sage.service")
+# Frames are the library's to log, as what is on the wire: not in our name.
+wire_logger = logging.getLogger("websockets.server")
 
 
 class HostedWebSocket(asyncio.Protocol):
@@ -68,7 +70,7 @@ class HostedWebSocket(asyncio.Protocol):
         """Look at the request, and let the application decide."""
         # Nothing may come before the answer, which is the application's.
         self._transport.pause_reading()
-        self._handshake = ServerProtocol(logger=logger)
+        self._handshake = ServerProtocol(logger=wire_logger)
         self._handshake.receive_data(data)
         for event in self._handshake.events_received():
             request = cast(Request, event)
@@ -151,7 +153,9 @@ class HostedWebSocket(asyncio.Protocol):
             # Not the handshake's protocol, which holds the request. Messages are put
             # together before the application sees them, so this limit must hold
             # until the application knows who sends them.
-            Protocol(Side.SERVER, max_size=UNAUTHENTICATED_MAX_BYTES, logger=logger),
+            Protocol(
+                Side.SERVER, max_size=UNAUTHENTICATED_MAX_BYTES, logger=wire_logger
+            ),
             on_ended=self._forget,
         )
         self._transport.resume_reading()

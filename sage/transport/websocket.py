@@ -37,7 +37,8 @@ from .tls_connect import connect_tls
 
 __all__ = ["WebSocket"]
 
-logger = logging.getLogger("sage.transport")
+# Frames are the library's to log, as what is on the wire: not in our name.
+wire_logger = logging.getLogger("websockets.client")
 
 
 class WebSocket:
@@ -159,7 +160,9 @@ class _Upgrading(asyncio.Protocol):
         self.done = loop.create_future()
         self._transport: asyncio.Transport | None = None
         # No extensions: compression would tell an observer about the plaintext.
-        self._frames = ClientProtocol(uri, max_size=ENVELOPE_MAX_BYTES, logger=logger)
+        self._frames = ClientProtocol(
+            uri, max_size=ENVELOPE_MAX_BYTES, logger=wire_logger
+        )
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of TCP
         self._transport = transport

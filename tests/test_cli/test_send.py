@@ -94,7 +94,7 @@ def test_a_file_that_the_peer_cannot_take_is_1_and_named(
     ("option", "value", "code", "said"),
     [
         ("--to", "nonsense", 2, "did:sage:web"),
-        ("--url", "https://127.0.0.1/", 2, "wss://"),
+        ("--url", "http://127.0.0.1/", 2, "wss://"),
         ("--agent", "none", 3, "No such file"),
         ("--ca", "none", 3, "certificate authorities"),
         ("--host-map", "none", 3, "cannot read"),
