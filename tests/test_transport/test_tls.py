@@ -98,7 +98,8 @@ async def test_a_pause_leaves_the_bytes_at_the_sender(tls):
         protocol.transport.pause_reading()
         writer.write(b"later")
         await asyncio.sleep(0.05)
-        assert not protocol.got and not protocol.transport.is_reading()
+        assert not protocol.got
+        assert not protocol.transport.is_reading()
         protocol.transport.resume_reading()
         while protocol.got != b"later":
             await asyncio.sleep(0.01)
