@@ -1,0 +1,228 @@
+"""One end of a WebSocket on a transport; the protocol itself plays the other end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol, Side
+
+from sage.errors import ConnectionLost, DeadlineExceeded
+from sage.limits import MESSAGE_QUEUE_BYTES
+from sage.transport import message_pipe
+from sage.transport.message_pipe import MessagePipe
+
+
+class Line(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent, self.reading, self.ended = bytearray(), True, False
+
+    def set_protocol(self, protocol):
+        self.protocol = protocol
+
+    def write(self, data):
+        self.sent += data
+
+    def pause_reading(self):
+        self.reading = False
+
+    def resume_reading(self):
+        self.reading = True
+
+    def close(self):
+        self.abort()
+
+    def abort(self):
+        if not self.ended:
+            self.ended = True
+            self.protocol.connection_lost(None)
+
+
+def pipe_on(line: Line, max_bytes: int = 1000) -> tuple[MessagePipe, list[int]]:
+    ended: list[int] = []
+    frames = Protocol(Side.SERVER, max_size=max_bytes)
+    return MessagePipe(line, frames, on_ended=lambda: ended.append(1)), ended
+
+
+def masked(data: bytes, opcode: Opcode = Opcode.BINARY, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+def frames_of(line: Line) -> list[Frame]:
+    client = Protocol(Side.CLIENT, max_size=None)
+    client.receive_data(bytes(line.sent))
+    return client.events_received()
+
+
+@given(st.lists(st.one_of(st.binary(max_size=300), st.text(max_size=70)), max_size=9))
+def test_any_messages_whole_halved_and_byte_by_byte(messages):
+    wire = b"".join(
+        masked(m.encode(), Opcode.TEXT) if isinstance(m, str) else masked(m)
+        for m in messages
+    )
+    half = len(wire) // 2
+    for pieces in ([wire], [wire[:half], wire[half:]], [bytes([b]) for b in wire]):
+        assert asyncio.run(_received(pieces, len(messages))) == messages
+
+
+async def _received(pieces, count):
+    line = Line()
+    pipe, _ = pipe_on(line)
+    for piece in pieces:
+        pipe.data_received(piece)
+    got = [await pipe.receive(timeout_s=1) for _ in range(count)]
+    line.abort()
+    return got
+
+
+async def test_fragments_make_one_message():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    for data, opcode, fin in (
+        (b"gr\xc3", Opcode.TEXT, False),
+        (b"", Opcode.CONT, False),
+        (b"\xbc\xc3\x9f", Opcode.CONT, True),
+    ):
+        pipe.data_received(masked(data, opcode, fin))
+    assert await pipe.receive() == "grüß"
+    line.abort()
+
+
+@pytest.mark.parametrize(
+    ("wire", "code"),
+    [
+        (masked(b"\xff", Opcode.TEXT), 1007),
+        (masked(bytes(1001)), 1009),
+        (b"\x83\x80\0\0\0\0", 1002),
+        (masked(b"", Opcode.CONT), 1002),
+    ],
+)
+async def test_a_peer_without_manners_is_told_why(wire, code):
+    line = Line()
+    pipe, ended = pipe_on(line)
+    pipe.data_received(wire)
+    with pytest.raises(ConnectionLost, match=str(code)):
+        await pipe.receive(timeout_s=1)
+    assert int.from_bytes(frames_of(line)[-1].data[:2], "big") == code
+    assert line.ended
+    assert ended == [1]
+
+
+async def test_the_limit_can_be_lifted():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    pipe.set_limit(2000)
+    pipe.data_received(masked(bytes(1001)))
+    assert len(await pipe.receive()) == 1001
+    line.abort()
+
+
+async def test_a_full_queue_stops_the_reading_and_an_empty_one_goes_on():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    count = 0
+    while line.reading:
+        pipe.data_received(masked(b""))
+        count += 1
+    assert count <= MESSAGE_QUEUE_BYTES // 200
+    for _ in range(count):
+        assert not line.reading
+        await pipe.receive()
+    assert line.reading
+    line.abort()
+
+
+async def test_a_wait_has_an_end_and_loses_nothing():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    for _ in range(2):
+        with pytest.raises(DeadlineExceeded):
+            await pipe.receive(timeout_s=0.05)
+    waiting = asyncio.create_task(pipe.receive())
+    await asyncio.sleep(0)
+    pipe.data_received(masked(b"x"))
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert await pipe.receive(timeout_s=1) == b"x"
+    line.abort()
+
+
+async def test_a_sender_waits_for_room_or_for_its_limit():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    pipe.pause_writing()
+    with pytest.raises(DeadlineExceeded):
+        await pipe.send(b"never", text=False, timeout_s=0.05)
+    sending = asyncio.create_task(pipe.send(b"x", text=True, timeout_s=5))
+    await asyncio.sleep(0)
+    assert not line.sent
+    pipe.resume_writing()
+    await sending
+    assert [(f.opcode, bytes(f.data)) for f in frames_of(line)] == [(Opcode.TEXT, b"x")]
+    pipe.pause_writing()
+    sending = asyncio.create_task(pipe.send(b"x", text=False, timeout_s=5))
+    await asyncio.sleep(0)
+    line.abort()
+    with pytest.raises(ConnectionLost):
+        await sending
+
+
+async def test_pings_are_answered_only_as_fast_as_pongs_are_read():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    pipe.data_received(masked(b"?", Opcode.PING))
+    assert frames_of(line)[0].opcode is Opcode.PONG
+    pipe.pause_writing()
+    pipe.data_received(masked(b"?", Opcode.PING))
+    assert not line.reading
+    pipe.resume_writing()
+    assert line.reading
+    line.abort()
+
+
+async def test_silence_is_broken_by_a_ping(monkeypatch):
+    monkeypatch.setattr(message_pipe, "PING_INTERVAL_S", 0.05)
+    line = Line()
+    pipe_on(line)
+    await asyncio.sleep(0.2)
+    assert frames_of(line)[0].opcode is Opcode.PING
+    line.abort()
+
+
+async def test_a_goodbye_drops_what_comes_and_ends_without_the_peer():
+    line = Line()
+    pipe, ended = pipe_on(line)
+    pipe.data_received(masked(b"x"))
+    waiting = asyncio.create_task(pipe.receive())
+    await waiting
+    waiting = asyncio.create_task(pipe.receive())
+    await asyncio.sleep(0)
+    pipe.say_goodbye(1008, "refused")
+    pipe.say_goodbye(1000, "")
+    with pytest.raises(ConnectionLost):
+        await waiting
+    with pytest.raises(ConnectionLost):
+        await pipe.send(b"x", text=False, timeout_s=1)
+    pipe.data_received(masked(b"late"))
+    with pytest.raises(ConnectionLost):
+        await pipe.receive()
+    async with asyncio.timeout(2):
+        while not ended:
+            await asyncio.sleep(0.02)
+
+
+async def test_the_peers_goodbye_comes_after_its_messages():
+    line = Line()
+    pipe, ended = pipe_on(line)
+    pipe.data_received(masked(b"x") + masked(b"\x03\xe9bye\n", Opcode.CLOSE))
+    assert await pipe.receive() == b"x"
+    with pytest.raises(ConnectionLost, match="1001") as lost:
+        await pipe.receive()
+    assert str(lost.value).isprintable()
+    assert (pipe.close_code, ended) == (1001, [1])
