@@ -7,11 +7,12 @@ wrapper gives its events the same verbs and errors as the client's `WebSocket`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable
+from typing import Final
 
 from ..errors import Code, ConnectionLost, DecodeError, ProtocolError
 from ..limits import CLOSE_TIMEOUT_S, ENVELOPE_MAX_BYTES, SEND_TIMEOUT_S
+from ..types import AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from .deadline import within
 
 __all__ = [
@@ -25,11 +26,6 @@ __all__ = [
 
 LIFT_LIMIT: Final = "sage.message-limit"
 """The scope extension of a server that holds strangers to short messages."""
-
-AsgiScope: TypeAlias = MutableMapping[str, Any]
-AsgiMessage: TypeAlias = MutableMapping[str, Any]
-AsgiReceive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
-AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 
 
 class AsgiWebSocket:
