@@ -8,6 +8,7 @@ The everyday names are here; the building blocks are imported by room:
     sage.handshake   AGREE  HPKE, the two messages, the two ends
     sage.session     CARRY  sealing, opening, the replay window
     sage.envelope    WRAP   signed requests and responses, replay guards
+    sage.http        SIGN   signed HTTP messages, for any client and server
     sage.transport   MOVE   the only room with sockets
     sage.service     WIRE   agents, channels, services, a registry
     sage.cli         TYPE   the command line

@@ -20,7 +20,7 @@ import cryptography
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.backends.openssl.backend import backend
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
@@ -35,12 +35,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
     X25519PublicKey,
 )
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from .errors import AuthenticationError, Code, ConfigError, ProtocolError, UsageError
-from .limits import PUBLIC_KEY_CACHE_ENTRIES
+from .limits import PUBLIC_KEY_CACHE_ENTRIES, RSA_KEY_MAX_BITS, RSA_KEY_MIN_BITS
 from .types import Buffer
 
 __all__ = [
@@ -52,8 +52,11 @@ __all__ = [
     "Ed25519PrivateKey",
     "Ed25519PublicKey",
     "InvalidTag",
+    "RsaPrivateKey",
+    "RsaPublicKey",
     "X25519PrivateKey",
     "ecdsa_public_bytes",
+    "ecdsa_verify_any_s",
     "ed25519_generate",
     "ed25519_load_private",
     "ed25519_load_public",
@@ -64,13 +67,25 @@ __all__ = [
     "hkdf_extract",
     "hmac_sha256",
     "keccak256",
+    "load_private_pem",
+    "load_public_pem",
     "openssl_version",
     "p256_generate",
+    "p256_is_low_s",
     "p256_load_private",
     "p256_load_public",
     "p256_sign",
     "p256_verify",
+    "p384_generate",
+    "p384_load_private",
+    "p384_load_public",
+    "p384_sign",
     "private_bytes",
+    "rsa_check_size",
+    "rsa_generate",
+    "rsa_pss_sign",
+    "rsa_pss_verify",
+    "rsa_v1_5_verify",
     "scrypt",
     "secp256k1_generate",
     "secp256k1_load_private",
@@ -88,6 +103,8 @@ CRYPTOGRAPHY_VERSION: Final = cryptography.__version__
 
 EcdsaPrivateKey = ec.EllipticCurvePrivateKey
 EcdsaPublicKey = ec.EllipticCurvePublicKey
+RsaPrivateKey = rsa.RSAPrivateKey
+RsaPublicKey = rsa.RSAPublicKey
 
 
 def openssl_version() -> str:
@@ -419,15 +436,16 @@ def secp256k1_verify(public: EcdsaPublicKey, message: bytes, signature: bytes) -
 
 
 def _load_scalar(curve: ec.EllipticCurve, scalar: Buffer, n: int) -> EcdsaPrivateKey:
-    value = int.from_bytes(scalar, "big")
-    if memoryview(scalar).nbytes != 32 or not 0 < value < n:
-        raise UsageError(f"a {curve.name} private key is a 32-byte scalar in 1..n-1")
+    value, size = int.from_bytes(scalar, "big"), curve.key_size // 8
+    if memoryview(scalar).nbytes != size or not 0 < value < n:
+        text = f"a {curve.name} private key is a {size}-byte scalar in 1..n-1"
+        raise UsageError(text)
     return ec.derive_private_key(value, curve)
 
 
 def _load_point(curve: ec.EllipticCurve, public: bytes) -> EcdsaPublicKey:
     # `cryptography` also takes compressed and hybrid points; CRYPTO-03 does not.
-    if len(public) != 65 or public[0] != 4:
+    if len(public) != 1 + curve.key_size // 4 or public[0] != 4:
         raise AuthenticationError
     try:
         return ec.EllipticCurvePublicKey.from_encoded_point(curve, public)
@@ -493,3 +511,145 @@ def private_bytes(
     if isinstance(private, ec.EllipticCurvePrivateKey):
         return private.private_numbers().private_value.to_bytes(32, "big")
     return private.private_bytes_raw()
+
+
+# --- what RFC 9421 adds: P-384, RSA, and ECDSA with either s -------------------------
+
+_P384_N: Final = int(
+    "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"
+    "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973",
+    16,
+)
+_PSS: Final = padding.PSS(padding.MGF1(SHA512()), salt_length=64)
+
+
+def p256_is_low_s(signature: bytes) -> bool:
+    """Whether a 64-byte ``r‖s`` has the lower of its two possible s (CRYPTO-03)."""
+    return int.from_bytes(signature[32:], "big") <= _P256_N // 2
+
+
+def p384_generate() -> EcdsaPrivateKey:
+    """Return a fresh private key."""
+    return ec.generate_private_key(ec.SECP384R1())
+
+
+def p384_load_private(scalar: Buffer) -> EcdsaPrivateKey:
+    """Load a raw 48-byte P-384 scalar.
+
+    Raises:
+        UsageError: not 48 bytes, zero, or not below the group order.
+    """
+    return _load_scalar(ec.SECP384R1(), scalar, _P384_N)
+
+
+@lru_cache(maxsize=PUBLIC_KEY_CACHE_ENTRIES)
+def p384_load_public(public: bytes) -> EcdsaPublicKey:
+    """Load a 97-byte uncompressed P-384 point.
+
+    Raises:
+        AuthenticationError: any other encoding, or not on the curve.
+    """
+    return _load_point(ec.SECP384R1(), public)
+
+
+def p384_sign(private: EcdsaPrivateKey, message: Buffer) -> bytes:
+    """Return the 96-byte ``r‖s`` over SHA-384, deterministic (RFC 6979)."""
+    scheme = ec.ECDSA(SHA384(), deterministic_signing=True)
+    r, s = decode_dss_signature(private.sign(message, scheme))
+    return r.to_bytes(48, "big") + s.to_bytes(48, "big")
+
+
+def ecdsa_verify_any_s(
+    public: EcdsaPublicKey, message: Buffer, signature: bytes
+) -> None:
+    """Verify ``r‖s`` over SHA-256 (P-256) or SHA-384 (P-384), s high or low.
+
+    RFC 9421 signers may send either; where the protocol asks for low s, use
+    `p256_verify`.
+
+    Raises:
+        AuthenticationError: it does not verify, or has the wrong length.
+    """
+    size = public.curve.key_size // 8
+    if len(signature) != 2 * size:
+        raise AuthenticationError(code=Code.SIG_MALFORMED)
+    r = int.from_bytes(signature[:size], "big")
+    s = int.from_bytes(signature[size:], "big")
+    scheme = ec.ECDSA(SHA256() if size == 32 else SHA384())
+    try:
+        public.verify(encode_dss_signature(r, s), message, scheme)
+    except InvalidSignature:
+        raise AuthenticationError from None
+
+
+def rsa_generate() -> RsaPrivateKey:
+    """Return a fresh private key of 3072 bits."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=3072)
+
+
+def rsa_check_size(key: RsaPrivateKey | RsaPublicKey) -> None:
+    """Refuse keys that are too short to trust or too long to bear.
+
+    Raises:
+        UsageError: not 2048 to 8192 bits.
+    """
+    if not RSA_KEY_MIN_BITS <= key.key_size <= RSA_KEY_MAX_BITS:
+        raise UsageError(
+            f"an RSA key has {RSA_KEY_MIN_BITS} to {RSA_KEY_MAX_BITS} bits, "
+            f"not {key.key_size}"
+        )
+
+
+def rsa_pss_sign(private: RsaPrivateKey, message: bytes) -> bytes:
+    """Return an RSASSA-PSS signature over SHA-512, salt 64 bytes (RFC 9421, 3.3.1)."""
+    return private.sign(message, _PSS, SHA512())
+
+
+def rsa_pss_verify(public: RsaPublicKey, message: bytes, signature: bytes) -> None:
+    """Verify an RSASSA-PSS signature over SHA-512, salt 64 bytes.
+
+    Raises:
+        AuthenticationError: it does not verify.
+    """
+    try:
+        public.verify(signature, message, _PSS, SHA512())
+    except InvalidSignature:
+        raise AuthenticationError from None
+
+
+def rsa_v1_5_verify(public: RsaPublicKey, message: bytes, signature: bytes) -> None:
+    """Verify an RSASSA-PKCS1-v1_5 signature over SHA-256 (RFC 9421, 3.3.2).
+
+    There is no function that signs this way.
+
+    Raises:
+        AuthenticationError: it does not verify.
+    """
+    try:
+        public.verify(signature, message, padding.PKCS1v15(), SHA256())
+    except InvalidSignature:
+        raise AuthenticationError from None
+
+
+def load_private_pem(pem: bytes) -> object:
+    """Load an unencrypted private key, PKCS #8 or the older forms.
+
+    Raises:
+        UsageError: not such a key.
+    """
+    try:
+        return serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as exc:
+        raise UsageError("not an unencrypted private key in PEM") from exc
+
+
+def load_public_pem(pem: bytes) -> object:
+    """Load a public key, SubjectPublicKeyInfo in PEM.
+
+    Raises:
+        UsageError: not such a key.
+    """
+    try:
+        return serialization.load_pem_public_key(pem)
+    except (ValueError, TypeError) as exc:
+        raise UsageError("not a public key in PEM") from exc

@@ -15,6 +15,8 @@ from .errors import ConfigError
 __all__ = ["lazy_names"]
 
 _EXTRA_OF: Final = {
+    "aiohttp": "http",
+    "http_sf": "http",
     "websockets": "websocket",
     "h11": "websocket",
     "uvicorn": "service",

@@ -39,7 +39,11 @@ __all__: Final = [
     "HANDSHAKE_MAX_BYTES",
     "HANDSHAKE_PENDING_S",
     "HANDSHAKE_TIMEOUT_S",
+    "HMAC_KEY_MIN_BYTES",
+    "HTTP_CONTENT_MAX_BYTES",
     "HTTP_HEAD_MAX_BYTES",
+    "HTTP_PARSED_CACHE_ENTRIES",
+    "HTTP_SIGNATURE_FIELD_MAX_BYTES",
     "IDLE_CONNECTION_TIMEOUT_S",
     "JSON_DEPTH_MAX",
     "JSON_INTEGER_MAX",
@@ -79,6 +83,8 @@ __all__: Final = [
     "REPLAY_WINDOW_BITS",
     "REQUEST_TIMEOUT_S",
     "RESOLVE_TIMEOUT_S",
+    "RSA_KEY_MAX_BITS",
+    "RSA_KEY_MIN_BITS",
     "SCRYPT_N",
     "SCRYPT_N_MAX",
     "SCRYPT_P",
@@ -90,6 +96,7 @@ __all__: Final = [
     "SESSION_ID_BYTES",
     "SESSION_MAX_AGE_S",
     "SESSION_MAX_RECORDS",
+    "SIGNATURE_COMPONENTS_MAX",
     "STREAM_CALLER_AAD_MAX_BYTES",
     "STREAM_GENERATION_RECORDS",
     "STREAM_ID_BYTES",
@@ -188,6 +195,10 @@ METADATA_MAX_KEYS: Final = 32
 METADATA_VALUE_MAX_BYTES: Final = 1024
 METADATA_JCS_MAX_BYTES: Final = 4096
 
+# Signed HTTP (MSG-04); all fields together: HTTP_HEAD_MAX_BYTES.
+HTTP_CONTENT_MAX_BYTES: Final = 16 * 1024 * 1024
+HTTP_SIGNATURE_FIELD_MAX_BYTES: Final = 8 * 1024
+
 # --- ours ---------------------------------------------------------------------
 
 # All secret material of a session, one block: seed, transcript hash, key out,
@@ -281,3 +292,18 @@ HTTP_HEAD_MAX_BYTES: Final = 32 * 1024
 
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5
+
+# Of one signature. RFC 9421's longest example has eight; what a covered component may
+# cost to look up (a field parsed, a query taken apart) is bounded by their number.
+SIGNATURE_COMPONENTS_MAX: Final = 64
+
+# Parsed Signature-Input fields and component lists, each of at most 8 KiB of text.
+HTTP_PARSED_CACHE_ENTRIES: Final = 512
+
+# Below 2048 bits RSA is broken within reach (NIST SP 800-131A); above 8192 one
+# verification costs a millisecond and nobody gains by it.
+RSA_KEY_MIN_BITS: Final = 2048
+RSA_KEY_MAX_BITS: Final = 8192
+
+# A secret shorter than the hash weakens HMAC (RFC 2104, section 3).
+HMAC_KEY_MIN_BYTES: Final = 32

@@ -8,6 +8,7 @@ import logging
 import time
 from typing import Any
 
+import fastapi
 import httpx
 import pytest
 import websockets
@@ -526,8 +527,6 @@ async def test_streamed_content_has_a_time_limit_for_each_part(
 
 
 async def test_fastapi_with_the_middleware(running, ada, grace, resolver, tls):
-    import fastapi
-
     app = fastapi.FastAPI()
 
     @app.post("/orders")
