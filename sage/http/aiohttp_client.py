@@ -182,7 +182,9 @@ def _message(request: aiohttp.ClientRequest, content: bytes | None) -> RequestMe
 def _filled_reader(content: bytes) -> aiohttp.StreamReader:
     """Return a reader that is at its end once ``content`` was read."""
     loop = asyncio.get_running_loop()
-    reader = aiohttp.StreamReader(BaseProtocol(loop), limit=_READ_BYTES, loop=loop)
+    # With room for all of it, so that it never asks its protocol to pause.
+    limit = max(len(content), _READ_BYTES)
+    reader = aiohttp.StreamReader(BaseProtocol(loop), limit=limit, loop=loop)
     reader.feed_data(content)
     reader.feed_eof()
     return reader
