@@ -84,12 +84,13 @@ class SigningSend:
     async def _release(self, content: bytes | None) -> None:
         """Sign the head, and let go of it and of all that waited behind it."""
         head, parts = self._head, self._parts
+        status = int(head["status"])  # an enum, from some applications
         self._head, self._parts = {}, []
         headers = [pair for pair in _headers(head) if pair[0] not in _REPLACED]
         if content is not None:
-            headers = self._described(headers, head["status"], content)
+            headers = self._described(headers, status, content)
         response = ResponseMessage(
-            status=head["status"],
+            status=status,
             fields=tuple(
                 (n.decode("latin-1"), v.decode("latin-1")) for n, v in headers
             ),

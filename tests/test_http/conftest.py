@@ -131,11 +131,11 @@ def running(resolver: sage.MemoryResolver, tls) -> Running:
 
     @asynccontextmanager
     async def run(
-        app: Any = None, *, outside: Any = None, **options: Any
+        app: Any = None, *, make: Any = None, outside: Any = None, **options: Any
     ) -> AsyncIterator[Site]:
         port = free_port()
         url = f"https://localhost:{port}"
-        inner = Recorder() if app is None else app
+        inner = app or (Recorder() if make is None else make(url))
         guard = sage.MemoryReplayGuard(assume_no_history=True)
         settings = {"base_url": url, "guard": guard, "resolver": resolver, **options}
         verifying: Any = VerifyMiddleware(inner, **settings)

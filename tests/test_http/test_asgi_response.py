@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -79,6 +80,12 @@ async def test_a_response_in_one_part_is_whole_and_gets_a_length():
     await peer.answer([TYPE], b"abc")
     assert peer.signed[0].content == b"abc"
     assert peer.head[b"content-length"] == b"3"
+
+
+async def test_a_status_may_be_an_enum():
+    peer = Peer()
+    await peer.answer([TYPE], b"", status=HTTPStatus.ACCEPTED)
+    assert type(peer.signed[0].status) is int
 
 
 @pytest.mark.parametrize("status", [204, 304])
