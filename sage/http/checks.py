@@ -102,7 +102,7 @@ def check_required(parameters: SignatureParameters, policy: Policy) -> None:
             raise ProtocolError(f"{name} is missing", code=Code.SIG_COVERAGE)
     if policy.require_nonce and not parameters.nonce:
         raise ProtocolError("the nonce is empty", code=Code.SIG_COVERAGE)
-    tag = policy.tag or policy.profile.tag
+    tag = policy.profile.tag if policy.tag is None else policy.tag
     if tag is not None and parameters.tag != tag:
         raise ProtocolError("signed for something else", code=Code.SIG_BINDING)
 
@@ -211,8 +211,7 @@ def check_target(view: MessageView, policy: Policy) -> None:
     """
     if policy.authorities is None and policy.target_uris is None:
         return
-    request = view if view.request is None else view.request
-    target = request.target
+    target = view.target
     ours = policy.authorities is None or target.authority in policy.authorities
     if not ours or not (policy.target_uris is None or target.uri in policy.target_uris):
         raise ProtocolError("meant for somebody else", code=Code.SIG_BINDING)

@@ -104,10 +104,11 @@ def parse_components(text: str) -> tuple[Component, ...]:
         DecodeError: not such a list, an identifier that is none, twice the same, or
             more than 64 (``sig.malformed``).
     """
-    member = parse_structured(f"a={text}", "dictionary").get("a")
-    if member is None or not isinstance(member[0], list):
+    members = parse_structured(f"a={text}", "dictionary")
+    items, parameters = members["a"]
+    if not isinstance(items, list) or parameters or len(members) > 1:
         raise _malformed("covered components are an inner list")
-    return check_distinct(map(parsed_component, member[0]))
+    return check_distinct(map(parsed_component, items))
 
 
 def check_distinct(components: Iterable[Component]) -> tuple[Component, ...]:

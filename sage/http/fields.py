@@ -53,8 +53,7 @@ def lines_by_name(fields: FieldLines) -> Lines:
 
 def unfolded(line: str) -> str:
     """Return one line's value without the white space around it, in one line."""
-    value = line.strip(_OWS)
-    return _FOLDED.sub(" ", value).strip(_OWS) if "\n" in value else value
+    return (_FOLDED.sub(" ", line) if "\n" in line else line).strip(_OWS)
 
 
 def combined(lines: list[str]) -> str:

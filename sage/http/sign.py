@@ -178,10 +178,11 @@ def _parameters(
     tag = profile.tag if wanted.tag is None else wanted.tag
     if profile.tag is not None and tag != profile.tag:
         raise UsageError(f"the profile {profile.name} fixes the tag")
-    if key.algorithm not in profile.algorithms and (
-        profile.exact or HTTP_ALGORITHMS.get(key.algorithm) is None
-    ):
-        raise UsageError(f"{key.algorithm} is not for signed HTTP")
+    algorithm = HTTP_ALGORITHMS.get(key.algorithm)
+    if algorithm is None or algorithm.sign is None:
+        raise UsageError(f"{key.algorithm} does not sign HTTP messages")
+    if profile.exact and key.algorithm not in profile.algorithms:
+        raise UsageError(f"{key.algorithm} is not of the profile {profile.name}")
     if type(wanted.created) is not int:
         raise UsageError("created is wall seconds, an int")
     if wanted.expires is not None:

@@ -343,7 +343,8 @@ def _begin(view: MessageView, policy: Policy, unix_time: int) -> PendingSignatur
         check_algorithm(parameters.alg, policy)
     check_times(parameters, policy, unix_time)
     check_sender(view, given.components, parameters.keyid)
-    check_target(view, policy)
+    if isinstance(view.message, RequestMessage):
+        check_target(view, policy)
     digests = check_digests(view, given.components, policy)
     return PendingSignature(
         message=view.message,
