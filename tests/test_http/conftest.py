@@ -316,7 +316,7 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def signing_for(ada: sage.Agent) -> Callable[..., RequestMessage]:
+def signs(ada: sage.Agent) -> Callable[..., RequestMessage]:
     """Return a function that makes signed requests, of Ada unless told otherwise."""
     counter = iter(range(10**6))
 

@@ -51,35 +51,35 @@ def chunked(content: bytes) -> bytes:
 
 
 async def test_a_signed_request_reaches_the_application_with_its_sender(
-    running, signing_for, to_wire
+    running, signs, to_wire
 ):
     async with running() as site:
-        answer = await site.exchange(to_wire(signing_for(site)))
+        answer = await site.exchange(to_wire(signs(site)))
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert answer.endswith(b'\r\n\r\n{"n":1}')
         assert site.app.calls == [(ADA, "/echo", b'{"n":1}')]
 
 
-async def test_a_request_without_content_needs_no_digest(running, signing_for, to_wire):
+async def test_a_request_without_content_needs_no_digest(running, signs, to_wire):
     async with running() as site:
-        request = signing_for(site, b"", method="GET", path="/echo?a=1&b=%20")
+        request = signs(site, b"", method="GET", path="/echo?a=1&b=%20")
         assert "content-digest" not in dict(request.fields)
         assert await site.status(to_wire(request)) == 200
         assert site.app.calls == [(ADA, "/echo", b"")]
 
 
-async def test_content_in_chunks_passes(running, signing_for, to_wire):
+async def test_content_in_chunks_passes(running, signs, to_wire):
     async with running() as site:
-        request = without(signing_for(site), "content-length").with_fields(
+        request = without(signs(site), "content-length").with_fields(
             ("transfer-encoding", "chunked")
         )
         assert await site.status(to_wire(request, chunked(b'{"n":1}'))) == 200
         assert site.app.calls == [(ADA, "/echo", b'{"n":1}')]
 
 
-async def test_content_that_comes_byte_by_byte_passes(running, signing_for, to_wire):
+async def test_content_that_comes_byte_by_byte_passes(running, signs, to_wire):
     async with running() as site:
-        head, _, content = to_wire(signing_for(site)).partition(b"\r\n\r\n")
+        head, _, content = to_wire(signs(site)).partition(b"\r\n\r\n")
         reader, writer = await asyncio.open_connection(
             "localhost", site.port, ssl=site.tls
         )
@@ -95,7 +95,7 @@ async def test_content_that_comes_byte_by_byte_passes(running, signing_for, to_w
 
 @pytest.mark.parametrize("algorithm", ["hmac-sha256", "rsa-pss-sha512", "ed25519"])
 async def test_keys_without_a_did_are_looked_up_in_the_table(
-    running, signing_for, to_wire, algorithm
+    running, signs, to_wire, algorithm
 ):
     key = (
         HttpKey.from_secret("partner", b"s" * 32)
@@ -104,9 +104,9 @@ async def test_keys_without_a_did_are_looked_up_in_the_table(
     )
     keys = {"partner": key.verification_key()}
     async with running(keys=keys, resolver=None) as site:
-        assert await site.status(to_wire(signing_for(site, key=key))) == 200
+        assert await site.status(to_wire(signs(site, key=key))) == 200
         assert site.app.calls == [("partner", "/echo", b'{"n":1}')]
-        assert await site.status(to_wire(signing_for(site))) == 401  # Ada is not in it
+        assert await site.status(to_wire(signs(site))) == 401  # Ada is not in it
 
 
 async def test_public_paths_are_open_and_nothing_below_them(running, to_wire):
@@ -118,10 +118,10 @@ async def test_public_paths_are_open_and_nothing_below_them(running, to_wire):
 
 
 async def test_a_prefix_that_a_proxy_takes_away_is_part_of_the_base(
-    running, signing_for, to_wire
+    running, signs, to_wire
 ):
     async with running(base_url="https://API.example:443/v1/") as site:
-        request = signing_for(site, target="https://api.example/v1/echo")
+        request = signs(site, target="https://api.example/v1/echo")
         assert value_of(request, "host") != "api.example"
         sent = to_wire(request).replace(b"POST /v1/echo ", b"POST /echo ")
         assert await site.status(sent) == 200
@@ -213,9 +213,9 @@ ALTERATIONS = [
 
 
 @pytest.mark.parametrize("alter", ALTERATIONS, ids=lambda alter: alter.__name__)
-async def test_an_altered_request_is_refused(running, signing_for, to_wire, alter):
+async def test_an_altered_request_is_refused(running, signs, to_wire, alter):
     async with running() as site:
-        answer = await site.exchange(to_wire(alter(signing_for(site))))
+        answer = await site.exchange(to_wire(alter(signs(site))))
         assert answer.startswith(b"HTTP/1.1 401 ")
         assert answer.endswith(b"\r\n\r\nauthentication failed")
         assert site.app.calls == []
@@ -237,31 +237,29 @@ async def test_an_altered_request_is_refused(running, signing_for, to_wire, alte
     ids=lambda options: ",".join(options),
 )
 async def test_a_request_that_is_signed_for_less_is_refused(
-    running, signing_for, to_wire, options
+    running, signs, to_wire, options
 ):
     async with running() as site:
-        assert await site.status(to_wire(signing_for(site, **options))) == 401
+        assert await site.status(to_wire(signs(site, **options))) == 401
         assert site.app.calls == []
 
 
-async def test_a_replayed_request_is_refused(running, signing_for, to_wire):
+async def test_a_replayed_request_is_refused(running, signs, to_wire):
     async with running() as site:
-        sent = to_wire(signing_for(site))
+        sent = to_wire(signs(site))
         statuses = await asyncio.gather(*(site.status(sent) for _ in range(5)))
         assert sorted(statuses) == [200, 401, 401, 401, 401]
         assert len(site.app.calls) == 1
 
 
-async def test_an_altered_content_does_not_use_up_the_nonce(
-    running, signing_for, to_wire
-):
+async def test_an_altered_content_does_not_use_up_the_nonce(running, signs, to_wire):
     async with running() as site:
-        request = signing_for(site)
+        request = signs(site)
         assert await site.status(to_wire(altered_content(request))) == 401
         assert await site.status(to_wire(request)) == 200
 
 
-async def test_a_key_of_small_order_is_refused(running, signing_for, to_wire):
+async def test_a_key_of_small_order_is_refused(running, signs, to_wire):
     """Under it, one signature fits every message that a lax verifier is shown."""
     keys = {"weak": PublicKey("weak", "ed25519", SMALL_ORDER)}
 
@@ -272,23 +270,23 @@ async def test_a_key_of_small_order_is_refused(running, signing_for, to_wire):
             return SMALL_ORDER + bytes(32)
 
     async with running(keys=keys) as site:
-        assert await site.status(to_wire(signing_for(site, key=Forger()))) == 401
+        assert await site.status(to_wire(signs(site, key=Forger()))) == 401
         assert site.app.calls == []
 
 
-async def test_an_impostor_is_refused(running, signing_for, to_wire):
+async def test_an_impostor_is_refused(running, signs, to_wire):
     impostor = SigningKey.generate(f"{ADA}#sign-1")
     unknown = sage.Agent.generate(MALLORY).signing_key
     async with running() as site:
         for key in (impostor, unknown):
-            assert await site.status(to_wire(signing_for(site, key=key))) == 401
+            assert await site.status(to_wire(signs(site, key=key))) == 401
         assert site.app.calls == []
 
 
-async def test_names_in_the_head_do_not_count(running, signing_for, to_wire):
+async def test_names_in_the_head_do_not_count(running, signs, to_wire):
     """A request for another server, brought here with headers that say otherwise."""
     async with running() as site:
-        request = signing_for(site, target="https://other.example/echo").with_fields(
+        request = signs(site, target="https://other.example/echo").with_fields(
             ("forwarded", "host=other.example;proto=https"),
             ("x-forwarded-host", "other.example"),
         )
@@ -297,85 +295,79 @@ async def test_names_in_the_head_do_not_count(running, signing_for, to_wire):
         assert site.app.calls == []
 
 
-async def test_an_absolute_target_is_refused(running, signing_for, to_wire):
+async def test_an_absolute_target_is_refused(running, signs, to_wire):
     async with running() as site:
-        sent = to_wire(signing_for(site))
+        sent = to_wire(signs(site))
         sent = sent.replace(b"POST /", b"POST " + site.url.encode() + b"/", 1)
         assert await site.status(sent) in (400, 401)
         assert site.app.calls == []
 
 
 async def test_content_that_is_announced_too_long_is_refused_unread(
-    running, signing_for, to_wire
+    running, signs, to_wire
 ):
     async with running(policy=Policy(max_content_bytes=10)) as site:
-        request = signing_for(site, b'"' + b"x" * 9 + b'"')
+        request = signs(site, b'"' + b"x" * 9 + b'"')
         answer = await site.exchange(to_wire(request, b""))
         assert answer.startswith(b"HTTP/1.1 413 ")
-        assert await site.status(to_wire(signing_for(site, b'"12345678"'))) == 200
+        assert await site.status(to_wire(signs(site, b'"12345678"'))) == 200
         assert [content for _, _, content in site.app.calls] == [b'"12345678"']
 
 
-async def test_content_that_becomes_too_long_is_refused(running, signing_for, to_wire):
+async def test_content_that_becomes_too_long_is_refused(running, signs, to_wire):
     async with running(policy=Policy(max_content_bytes=10)) as site:
-        request = without(signing_for(site), "content-length").with_fields(
+        request = without(signs(site), "content-length").with_fields(
             ("transfer-encoding", "chunked")
         )
         assert await site.status(to_wire(request, chunked(b"x" * 11))) == 413
         assert site.app.calls == []
 
 
-async def test_content_that_is_longer_than_signed_is_refused(
-    running, signing_for, to_wire
-):
+async def test_content_that_is_longer_than_signed_is_refused(running, signs, to_wire):
     async with running() as site:
-        request = with_value(signing_for(site), "content-length", "8")
+        request = with_value(signs(site), "content-length", "8")
         assert await site.status(to_wire(request, b'{"n":1} ')) == 401
         assert site.app.calls == []
 
 
-async def test_content_that_is_shorter_than_signed_is_refused(
-    running, signing_for, to_wire
-):
+async def test_content_that_is_shorter_than_signed_is_refused(running, signs, to_wire):
     async with running() as site:
-        request = with_value(signing_for(site), "content-length", "6")
+        request = with_value(signs(site), "content-length", "6")
         assert await site.status(to_wire(request, b'{"n":1')) == 401
         assert site.app.calls == []
 
 
 async def test_content_without_a_digest_is_refused_before_it_is_read(
-    running, signing_for, to_wire
+    running, signs, to_wire
 ):
     async with running() as site:
-        request = signing_for(site, b"", method="POST").with_fields(
-            ("content-length", "9")
-        )
+        request = signs(site, b"", method="POST").with_fields(("content-length", "9"))
         assert await site.status(to_wire(request, b"")) == 401
         assert site.app.calls == []
 
 
-async def test_content_that_never_ends_is_not_awaited(running, signing_for, to_wire):
+async def test_content_that_never_ends_is_not_awaited(running, signs, to_wire):
     async with running(content_timeout_s=0.2) as site:
         began = time.monotonic()
-        assert await site.status(to_wire(signing_for(site), b'{"n"')) == 401
+        assert await site.status(to_wire(signs(site), b'{"n"')) == 401
         assert time.monotonic() - began < 5
         assert site.app.calls == []
 
 
 async def test_a_client_that_leaves_in_the_middle_calls_nothing(
-    running, signing_for, to_wire
+    running, signs, to_wire
 ):
     async with running() as site:
-        await site.exchange(to_wire(signing_for(site), b'{"n"'), then_close=True)
-        assert await site.status(to_wire(signing_for(site))) == 200
+        await site.exchange(to_wire(signs(site), b'{"n"'), then_close=True)
+        assert await site.status(to_wire(signs(site))) == 200
         assert len(site.app.calls) == 1
 
 
 async def test_a_stranger_is_refused_before_its_content_is_read(
-    running, signing_for, to_wire
+    running, signs, to_wire
 ):
     async with running() as site:
-        assert await site.status(to_wire(unsigned(signing_for(site)), b"")) == 401
+        assert await site.status(to_wire(unsigned(signs(site)), b"")) == 401
         assert site.app.calls == []
 
 
@@ -404,26 +396,24 @@ async def test_websockets_are_refused_unless_they_are_let_pass(running, tls):
             assert await socket.recv() == "hello"
 
 
-async def test_a_guard_that_cannot_answer_means_unavailable(
-    running, signing_for, to_wire
-):
+async def test_a_guard_that_cannot_answer_means_unavailable(running, signs, to_wire):
     guard = sage.MemoryReplayGuard()  # in quarantine
     async with running(guard=guard) as site:
-        assert await site.status(to_wire(signing_for(site))) == 503
+        assert await site.status(to_wire(signs(site))) == 503
         assert site.app.calls == []
     full = sage.MemoryReplayGuard(assume_no_history=True, max_entries=3)
     async with running(guard=full) as site:
-        statuses = [await site.status(to_wire(signing_for(site))) for _ in range(4)]
+        statuses = [await site.status(to_wire(signs(site))) for _ in range(4)]
         assert statuses == [200, 200, 200, 503]
 
 
 async def test_reasons_are_logged_by_their_code_and_not_told(
-    running, signing_for, to_wire, caplog
+    running, signs, to_wire, caplog
 ):
     caplog.set_level(logging.INFO, "sage.http")
     async with running() as site:
-        await site.status(to_wire(altered_content(signing_for(site))))
-        await site.status(to_wire(unsigned(signing_for(site))))
+        await site.status(to_wire(altered_content(signs(site))))
+        await site.status(to_wire(unsigned(signs(site))))
     logged = [r.getMessage() for r in caplog.records if r.name == "sage.http"]
     assert logged == [
         "refused a request with 401: digest.mismatch",
@@ -431,19 +421,19 @@ async def test_reasons_are_logged_by_their_code_and_not_told(
     ]
 
 
-async def test_without_nonces_only_by_name(running, signing_for, to_wire):
+async def test_without_nonces_only_by_name(running, signs, to_wire):
     policy = Policy(require_nonce=False)
     async with running(guard=None, policy=policy) as site:
-        sent = to_wire(signing_for(site, nonce=None))
+        sent = to_wire(signs(site, nonce=None))
         assert [await site.status(sent) for _ in range(2)] == [200, 200]
 
 
-async def test_without_digests_only_by_name(running, signing_for, to_wire):
+async def test_without_digests_only_by_name(running, signs, to_wire):
     policy = Policy(require_digest=False, max_content_bytes=10)
     components = ["@method", "@target-uri", "@authority"]
     async with running(policy=policy) as site:
         for content, status in [(b"anything", 200), (b"x" * 11, 413)]:
-            request = signing_for(site, content, components=components)
+            request = signs(site, content, components=components)
             assert await site.status(to_wire(request)) == status
 
 
@@ -503,35 +493,31 @@ class Sink:
 
 @pytest.mark.parametrize("hides", [False, True], ids=["raises", "hides"])
 async def test_streamed_content_ends_only_where_it_was_proven(
-    running, signing_for, to_wire, hides
+    running, signs, to_wire, hides
 ):
     async with running(Sink(hides=hides), stream_content=True) as site:
-        request = signing_for(site)
+        request = signs(site)
         assert await site.status(to_wire(altered_content(request))) == 401
         assert not site.app.complete
         assert await site.status(to_wire(request)) == 401  # its nonce is used up
-        assert await site.status(to_wire(signing_for(site))) == 200
+        assert await site.status(to_wire(signs(site))) == 200
         assert site.app.complete
         assert b"".join(site.app.parts).endswith(b'{"n":1}')
 
 
-async def test_an_answer_to_content_that_proves_false_is_cut(
-    running, signing_for, to_wire
-):
+async def test_an_answer_to_content_that_proves_false_is_cut(running, signs, to_wire):
     async with running(Sink(answers_first=True), stream_content=True) as site:
-        answer = await site.exchange(to_wire(altered_content(signing_for(site))))
+        answer = await site.exchange(to_wire(altered_content(signs(site))))
         # In chunks, and the last one, which would say that this is all, never comes.
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert not answer.endswith(b"0\r\n\r\n")
         assert not site.app.complete
 
 
-async def test_streamed_content_has_a_time_limit_for_each_part(
-    running, signing_for, to_wire
-):
+async def test_streamed_content_has_a_time_limit_for_each_part(running, signs, to_wire):
     options = {"stream_content": True, "content_timeout_s": 0.2}
     async with running(Sink(), **options) as site:
-        assert await site.status(to_wire(signing_for(site), b'{"n"')) == 401
+        assert await site.status(to_wire(signs(site), b'{"n"')) == 401
         assert not site.app.complete
 
 
