@@ -15,7 +15,7 @@ from ..limits import HTTP_CONTENT_MAX_BYTES
 from .keys import SignatureKey
 from .message import RequestMessage, ResponseMessage
 from .raw_fields import decode_fields
-from .response_check import ResponseCheck
+from .response_check import ResponseCheck, after_sending
 from .signer import Signer
 
 __all__ = ["AiohttpSignature"]
@@ -120,8 +120,9 @@ class AiohttpSignature:
         if check is None:
             return
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            # aiohttp has undone it: what was signed is not there any more.
-            raise ProtocolError("a compressed answer", code=Code.DIGEST_MISMATCH)
+            with after_sending():
+                # aiohttp has undone it: what was signed is not there any more.
+                raise ProtocolError("a compressed answer", code=Code.DIGEST_MISMATCH)
         content = bytearray()
         async for part in response.content.iter_chunked(_READ_BYTES):
             check.update(part)  # and no further than the policy's limit

@@ -20,7 +20,7 @@ from .content_check import ContentCheck
 from .keys import SignatureKey
 from .message import RequestMessage, ResponseMessage
 from .raw_fields import decode_fields
-from .response_check import ResponseCheck
+from .response_check import ResponseCheck, after_sending
 from .signer import Signer
 
 __all__ = ["SignatureAuth"]
@@ -90,12 +90,14 @@ class SignatureAuth(_Auth):  # type: ignore[misc]  # its bases are those install
         if _must_be_read(library, request):
             content = b"".join(self._bounded(request.stream))
             _replace_content(library, request, content)
+        if self._responses is not None:
+            _require_no_loop()
         sent = self._sign(library, request)
         response = yield request
         if self._responses is not None:
             message = _answer(request, response)
             checking = self._responses.check(message, request=sent)
-            _put_check(library, response, _run(checking))
+            _put_check(library, response, asyncio.run(checking))
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Sign, send, and check the answer; called by an ``AsyncClient``.
@@ -197,7 +199,8 @@ def _message(request: Any, content: bytes | None) -> RequestMessage:
 def _answer(request: Any, response: Any) -> ResponseMessage:
     """Return the head of the response to exactly this request."""
     if response.request is not request:
-        raise ProtocolError("a redirect was followed", code=Code.SIG_BINDING)
+        with after_sending():
+            raise ProtocolError("a redirect was followed", code=Code.SIG_BINDING)
     return ResponseMessage(
         status=response.status_code,
         fields=decode_fields(response.headers.raw),
@@ -205,14 +208,12 @@ def _answer(request: Any, response: Any) -> ResponseMessage:
     )
 
 
-def _run(checking: Any) -> ContentCheck | None:
-    """Run the check of a response to its end from synchronous code."""
+def _require_no_loop() -> None:
+    """Refuse, before anything is sent, what only a loop of our own could check."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        checked: ContentCheck | None = asyncio.run(checking)
-        return checked
-    checking.close()
+        return
     raise UsageError("a running event loop: check responses with an AsyncClient")
 
 

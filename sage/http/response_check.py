@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from ..errors import Code, ProtocolError, UsageError
+from ..errors import Code, ProtocolError, SageError, UsageError
 from ..identity import Resolver
 from .content_check import ContentCheck, content_check
 from .key_lookup import KeyLookup
@@ -16,7 +17,7 @@ from .message import RequestMessage, ResponseMessage
 from .policy import Policy
 from .verify import begin_response
 
-__all__ = ["ResponseCheck"]
+__all__ = ["ResponseCheck", "after_sending"]
 
 _WITHOUT_CONTENT: Final = frozenset({204, 304})
 
@@ -69,7 +70,20 @@ class ResponseCheck:
         Raises:
             PeerError: not signed, not by the peer, not for this request, not now.
             ResolutionError: the peer's key cannot be found or is not usable.
+            Of all of them, and of those of the content, ``may_have_run`` is true:
+            whoever answered may have acted.
         """
+        with after_sending():
+            checked = await self._check(response, request)
+        return None if checked is None else _AfterSending(checked)
+
+    async def _check(
+        self, response: ResponseMessage, request: RequestMessage
+    ) -> ContentCheck | None:
+        if not _value(response, "signature"):
+            # As a refused request's answer is: its status tells more than its lack.
+            text = f"the answer ({response.status}) is not signed"
+            raise ProtocolError(text, code=Code.SIG_MISSING)
         bodiless = request.method == "HEAD" or response.status in _WITHOUT_CONTENT
         unchecked = bodiless or self._is_unsigned_stream(response)
         policy = self._policy
@@ -93,6 +107,31 @@ class ResponseCheck:
         media_type = _value(response, "content-type").partition(";")[0].strip().lower()
         has_digest = _value(response, "content-digest") != ""
         return media_type in self._unsigned_streams and not has_digest
+
+
+@contextmanager
+def after_sending() -> Iterator[None]:
+    """Say of every error that the request may have been acted on."""
+    try:
+        yield
+    except SageError as exc:
+        exc.may_have_run = True
+        raise
+
+
+class _AfterSending:
+    """A check whose errors say that the request may have been acted on."""
+
+    def __init__(self, check: ContentCheck) -> None:
+        self._check = check
+
+    def update(self, chunk: bytes) -> None:
+        with after_sending():
+            self._check.update(chunk)
+
+    def finish(self) -> None:
+        with after_sending():
+            self._check.finish()
 
 
 def _value(response: ResponseMessage, wanted: str) -> str:

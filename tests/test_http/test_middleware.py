@@ -12,6 +12,8 @@ import fastapi
 import httpx
 import pytest
 import websockets
+from hypothesis import given
+from hypothesis import strategies as st
 
 import sage
 from sage.errors import UsageError
@@ -369,6 +371,74 @@ async def test_a_stranger_is_refused_before_its_content_is_read(
     async with running() as site:
         assert await site.status(to_wire(unsigned(signs(site)), b"")) == 401
         assert site.app.calls == []
+
+
+FIELD = st.binary(max_size=40) | st.sampled_from(
+    [
+        b"sig1=()",
+        b'sig1=("@method");created=1;expires=2;nonce="n";keyid="k"',
+        b"sig1=:AA==:",
+        b"sha-256=:AA==:",
+        b"sig1",
+        b"-1",
+        b"99999999999999999999",
+        b"chunked",
+    ]
+)
+NAME = st.sampled_from(
+    [
+        b"signature",
+        b"signature-input",
+        b"content-digest",
+        b"content-length",
+        b"content-type",
+        b"transfer-encoding",
+        b"x-sage-did",
+        b"host",
+    ]
+)
+
+
+@given(
+    headers=st.lists(st.tuples(NAME, FIELD), max_size=6),
+    path=st.binary(max_size=12).map(lambda tail: b"/" + tail) | st.binary(max_size=4),
+    query=st.binary(max_size=12),
+    content=st.binary(max_size=12),
+)
+def test_whatever_a_stranger_sends_is_refused_in_one_of_four_ways(
+    headers, path, query, content
+):
+    sent: list[Any] = []
+
+    async def never(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("called")
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": content, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = VerifyMiddleware(
+        never,
+        base_url="https://localhost",
+        guard=sage.MemoryReplayGuard(assume_no_history=True),
+        resolver=sage.MemoryResolver(),
+    )
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path.decode("latin-1"),
+        "raw_path": path,
+        "query_string": query,
+        "headers": headers,
+    }
+    asyncio.run(app(scope, receive, send))
+    assert sent[0]["status"] in (400, 401, 413)
+    assert [message["type"] for message in sent] == [
+        "http.response.start",
+        "http.response.body",
+    ]
 
 
 # --- the rest of the door -------------------------------------------------------------

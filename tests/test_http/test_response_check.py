@@ -7,9 +7,14 @@ import dataclasses
 import pytest
 
 import sage
-from sage.errors import Code, DecodeError, ProtocolError, UsageError
+from sage.errors import (
+    AuthenticationError,
+    Code,
+    DecodeError,
+    ProtocolError,
+    UsageError,
+)
 from sage.http import (
-    ContentDigester,
     HttpKey,
     Policy,
     RequestMessage,
@@ -18,7 +23,6 @@ from sage.http import (
     Signer,
     sign_response,
 )
-from sage.http.content_check import NoContent
 
 GRACE = "did:sage:web:agents.example:grace"
 EVENTS = (("content-type", "Text/Event-Stream ; charset=utf-8"),)
@@ -46,15 +50,25 @@ def answer(grace, asked, **options) -> ResponseMessage:
 
 async def test_a_content_must_be_the_digests(check, grace, asked):
     held = await check.check(answer(grace, asked, content=b"abc"), request=asked)
-    assert isinstance(held, ContentDigester)
+    assert held is not None
     held.update(b"abc")
     held.finish()
+    held.update(b"d")
+    with pytest.raises(AuthenticationError) as refused:
+        held.finish()
+    assert refused.value.code is Code.DIGEST_MISMATCH
+    assert refused.value.may_have_run
 
 
 async def test_an_empty_content_needs_no_digest(check, grace, asked):
     empty = (("Content-Length", "0"),)
     held = await check.check(answer(grace, asked, fields=empty), request=asked)
-    assert isinstance(held, NoContent)
+    assert held is not None
+    held.finish()
+    with pytest.raises(ProtocolError) as refused:
+        held.update(b"x")
+    assert refused.value.code is Code.DIGEST_MISSING
+    assert refused.value.may_have_run
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -70,7 +84,14 @@ async def test_a_named_stream_is_believed(check, grace, asked):
 
 async def test_a_named_stream_with_a_digest_is_checked(check, grace, asked):
     events = answer(grace, asked, fields=EVENTS, content=b"data: 1\n\n")
-    assert isinstance(await check.check(events, request=asked), ContentDigester)
+    assert await check.check(events, request=asked) is not None
+
+
+async def test_a_refusal_is_told_by_its_status(check, asked):
+    with pytest.raises(ProtocolError, match="401") as refused:
+        await check.check(ResponseMessage(status=401), request=asked)
+    assert refused.value.code is Code.SIG_MISSING
+    assert refused.value.may_have_run
 
 
 async def test_other_streams_are_not_believed(check, grace, asked):
@@ -98,7 +119,7 @@ async def test_a_server_without_a_did_is_known_by_its_key(ada, asked):
     policy = Policy(require_nonce=False, require_expires=False, max_age_s=None)
     check = ResponseCheck(keys={"server": key.verification_key()}, policy=policy)
     arrived = dataclasses.replace(response.with_fields(*fields), content=None)
-    assert isinstance(await check.check(arrived, request=asked), ContentDigester)
+    assert await check.check(arrived, request=asked) is not None
 
 
 def test_whose_answers_must_be_said():
