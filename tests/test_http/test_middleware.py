@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib
 import logging
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import fastapi
 import httpx
 import pytest
 import websockets
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.responses import StreamingResponse
 
 import sage
 from sage.errors import UsageError
 from sage.http import (
+    AiohttpSignature,
     HttpKey,
     Policy,
     RequestMessage,
@@ -594,23 +599,82 @@ async def test_streamed_content_has_a_time_limit_for_each_part(running, signs, t
 # --- frameworks ---------------------------------------------------------------------
 
 
-async def test_fastapi_with_the_middleware(running, ada, grace, resolver, tls):
+def shop() -> fastapi.FastAPI:
     app = fastapi.FastAPI()
 
     @app.post("/orders")
     async def order(request: fastapi.Request, item: dict[str, int]) -> dict[str, str]:
         return {"by": request.user.display_name, "items": str(item)}
 
-    auth = SignatureAuth(
-        ada.signing_key, responses=ResponseCheck(resolver=resolver, peer=grace.did)
+    @app.post("/letters")
+    async def letters(request: fastapi.Request) -> StreamingResponse:
+        text = (await request.body()).decode()
+        events = (f"data: {letter}\n\n" for letter in text)
+        return StreamingResponse(events, media_type="text/event-stream")
+
+    return app
+
+
+async def with_httpx(library: Any, url: str, auth: Any, tls: Any) -> tuple[Any, ...]:
+    async with library.AsyncClient(auth=auth, verify=tls) as client:
+        ordered = await client.post(f"{url}/orders", json={"tea": 2})
+        async with client.stream("POST", f"{url}/letters", content=b"hi") as answer:
+            lines = [line async for line in answer.aiter_lines() if line]
+    async with library.AsyncClient(verify=tls) as anybody:
+        refused = await anybody.post(f"{url}/orders", json={"tea": 2})
+    return ordered.json(), lines, refused.status_code
+
+
+async def with_aiohttp(url: str, auth: Any, tls: Any) -> tuple[Any, ...]:
+    connector = aiohttp.TCPConnector(ssl=tls)
+    async with aiohttp.ClientSession(connector=connector) as client:
+        signed: Any = {"middlewares": [auth]}
+        async with client.post(f"{url}/orders", json={"tea": 2}, **signed) as answer:
+            ordered = await answer.json()
+        async with client.post(f"{url}/letters", data=b"hi", **signed) as answer:
+            lines = [line.decode().strip() async for line in answer.content]
+        async with client.post(f"{url}/orders", json={"tea": 2}) as answer:
+            refused = answer.status
+    return ordered, [line for line in lines if line], refused
+
+
+@pytest.mark.parametrize("name", ["httpx", "httpx2", "aiohttp"])
+async def test_every_client_in_front_of_fastapi(
+    running, ada, grace, resolver, tls, name
+):
+    responses = ResponseCheck(
+        resolver=resolver, peer=grace.did, unsigned_streams={"text/event-stream"}
     )
+    async with running(shop(), sign_with=grace.signing_key) as site:
+        if name == "aiohttp":
+            signing = AiohttpSignature(ada.signing_key, responses=responses)
+            seen = await with_aiohttp(site.url, signing, tls.client)
+        else:
+            library = importlib.import_module(name)
+            auth = SignatureAuth(ada.signing_key, responses=responses)
+            seen = await with_httpx(library, site.url, auth, tls.client)
+    assert seen == (
+        {"by": ADA, "items": "{'tea': 2}"},
+        ["data: h", "data: i"],
+        401,
+    )
+
+
+async def test_fastapi_reads_streamed_content(running, ada, tls):
+    auth = SignatureAuth(ada.signing_key)
     async with (
-        running(app, sign_with=grace.signing_key) as site,
+        running(shop(), stream_content=True) as site,
         httpx.AsyncClient(auth=auth, verify=tls.client) as client,
     ):
-        answer = await client.post(f"{site.url}/orders", json={"tea": 2})
-        assert answer.json() == {"by": ADA, "items": "{'tea': 2}"}
-        anybody = httpx.AsyncClient(verify=tls.client)
-        async with anybody:
-            refused = await anybody.post(f"{site.url}/orders", json={"tea": 2})
-        assert refused.status_code == 401
+        ordered = await client.post(f"{site.url}/orders", json={"tea": 2})
+        assert ordered.json() == {"by": ADA, "items": "{'tea': 2}"}
+        headers = {"Content-Digest": encode_digest(b"others")}
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield b'{"tea": 2}'
+
+        for path in ("orders", "letters"):
+            false = await client.post(
+                f"{site.url}/{path}", content=parts(), headers=headers
+            )
+            assert (false.status_code, false.text) == (401, "authentication failed")
