@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
@@ -102,7 +103,8 @@ class AiohttpSignature:
         await body.write(collected)
         content = bytes(collected.content)
         if not isinstance(body, aiohttp.BytesPayload):
-            await request.update_body(content)
+            # Not bytes: aiohttp warns of long ones, and writes a file in parts.
+            await request.update_body(io.BytesIO(content))
         return content
 
     async def _check(

@@ -84,6 +84,31 @@ async def test_a_form_is_signed_as_it_is_sent(running, signing, tls):
         assert b'filename="a.txt"' in content
 
 
+async def test_a_long_file_is_sent_again_where_a_redirect_leads(
+    running, signing, tls, tmp_path
+):
+    (tmp_path / "file").write_bytes(b"x" * 3_000_000)
+
+    async def twice(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        size = 0
+        while (message := await receive())["more_body"]:
+            size += len(message["body"])
+        assert size + len(message["body"]) == 3_000_000
+        status = 307 if scope["path"] == "/first" else 204
+        headers = [(b"location", b"/second")]
+        await send(
+            {"type": "http.response.start", "status": status, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": b""})
+
+    async with running(twice) as site, session(signing, tls) as client:
+        with (tmp_path / "file").open("rb") as file:
+            async with client.post(f"{site.url}/first", data=file) as answer:
+                assert answer.status == 204
+
+
 async def test_queries_are_signed_as_they_are_sent(running, signing, tls):
     async with running() as site, session(signing, tls) as client:
         for params in ({"q": "ä b", "p": "/?&"}, {"q": ""}, None):
