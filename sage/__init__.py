@@ -40,11 +40,17 @@ if TYPE_CHECKING:
         connect,
     )
     from .session import Session
-    from .transport import HostAddress, WebResolver
+    from .transport import (
+        CachingResolver,
+        HostAddress,
+        RedisReplayGuard,
+        WebResolver,
+    )
     from .types import Role
 
 __all__ = [
     "Agent",
+    "CachingResolver",
     "Channel",
     "ClientConfig",
     "FileResolver",
@@ -52,6 +58,7 @@ __all__ = [
     "MemoryReplayGuard",
     "MemoryResolver",
     "Message",
+    "RedisReplayGuard",
     "Registry",
     "RemoteFailure",
     "Role",
@@ -74,6 +81,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Agent": ".service",
+        "CachingResolver": ".transport",
         "Channel": ".service",
         "ClientConfig": ".service",
         "FileResolver": ".identity",
@@ -81,6 +89,7 @@ __getattr__, __dir__ = lazy_names(
         "MemoryReplayGuard": ".envelope",
         "MemoryResolver": ".identity",
         "Message": ".service",
+        "RedisReplayGuard": ".transport",
         "Registry": ".service",
         "RemoteFailure": ".errors",
         "Role": ".types",

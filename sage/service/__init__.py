@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .config import ClientConfig, ServiceConfig
     from .hosting import serve, serving
+    from .key_ring import KeyPair, KeyRing
+    from .logs import JsonLogFormatter, correlation_id
     from .message import Handler, Message
+    from .metrics_app import MetricsApp
     from .registry import Registry
+    from .rotation import Rotation, Stage
     from .server import Service
     from .stream import Stream, StreamHandler
 
@@ -24,13 +28,20 @@ __all__ = [
     "ClientConfig",
     "Clock",
     "Handler",
+    "JsonLogFormatter",
+    "KeyPair",
+    "KeyRing",
     "Message",
+    "MetricsApp",
     "Registry",
+    "Rotation",
     "Service",
     "ServiceConfig",
+    "Stage",
     "Stream",
     "StreamHandler",
     "connect",
+    "correlation_id",
     "serve",
     "serving",
 ]
@@ -43,13 +54,20 @@ __getattr__, __dir__ = lazy_names(
         "ClientConfig": ".config",
         "Clock": ".clock",
         "Handler": ".message",
+        "JsonLogFormatter": ".logs",
+        "KeyPair": ".key_ring",
+        "KeyRing": ".key_ring",
         "Message": ".message",
+        "MetricsApp": ".metrics_app",
         "Registry": ".registry",
+        "Rotation": ".rotation",
         "Service": ".server",
         "ServiceConfig": ".config",
+        "Stage": ".rotation",
         "Stream": ".stream",
         "StreamHandler": ".stream",
         "connect": ".client",
+        "correlation_id": ".logs",
         "serve": ".hosting",
         "serving": ".hosting",
     },

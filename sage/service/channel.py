@@ -13,6 +13,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from ..encoding import b64u_encode
 from ..envelope import (
@@ -43,11 +44,15 @@ from ..errors import (
 from ..identity import Resolver
 from ..limits import CLOSE_TIMEOUT_S, NONCE_BYTES
 from ..transport import WebSocket
+from ..transport.metrics import NO_METRICS, Carriage, Direction, Metrics, Outcome
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
 from .clock import Clock
+from .compression import pack_request, unpack
 from .config import ClientConfig
 from .initiation import Established, initiate
+from .logs import Event, correlate, fields, new_connection_id
+from .measure import Timer, count_failure, record_counters
 from .operation import Operation
 from .renewal import Renewal
 from .stream import Stream
@@ -70,15 +75,24 @@ class Channel:
         resolver: Resolver,
         config: ClientConfig,
         clock: Clock,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._socket, self._agent, self._peer = socket, agent, peer
         self._resolver, self._config, self._clock = resolver, config, clock
+        self._metrics, self._id = metrics, new_connection_id()
+        self._count_request = partial(
+            metrics.request, Role.INITIATOR, Carriage.WEBSOCKET
+        )
+        self._count_payload = partial(metrics.payload, Role.INITIATOR)
+        self._count_in, self._count_out = record_counters(metrics, Role.INITIATOR)
         # A response is accepted only for a request of this very channel, so the
         # guard has no earlier life whose memory it could have lost.
         self._guard = MemoryReplayGuard(assume_no_history=True)
         self._waiting: dict[str, asyncio.Future[Response]] = {}
         self._slots = asyncio.Semaphore(config.max_in_flight)
-        self._renewal = Renewal(self._shake_hands, config=config, clock=clock)
+        self._renewal = Renewal(
+            self._shake_hands, config=config, clock=clock, metrics=metrics
+        )
         self._streams = StreamClient(
             self._exchange,
             self.handshake,
@@ -86,9 +100,11 @@ class Channel:
             peer=peer,
             config=config,
             clock=clock,
+            metrics=metrics,
         )
         self._failure: SageError | None = None
         self._reader = asyncio.create_task(self._read())
+        metrics.connections(Role.INITIATOR, 1)
 
     @property
     def peer(self) -> Did:
@@ -118,7 +134,9 @@ class Channel:
         Args:
             payload: at most 8,388,572 bytes.
             metadata: signed but not encrypted: at most 32 names
-                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes.
+                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes. With
+                compression, at most 30: ``content_encoding`` and
+                ``accept_encoding`` are set by the channel.
             timeout_s: from this call to the verified answer; the configured one
                 when not given.
 
@@ -183,12 +201,22 @@ class Channel:
         """Send one record of a stream; see `Carrier`."""
         limit = self._config.stream_send_timeout_s
         await self._socket.send_binary(record, timeout_s=limit)
+        self._count_out(len(record))
 
     async def give_up(self, error: SageError) -> None:
         """End the connection for a stream's sake; see `Carrier`."""
         await self._fail(error)
 
     async def _shake_hands(self) -> Established:
+        with Timer(self._clock, self._count_handshake):
+            return await self._shake_hands_in_time()
+
+    def _count_handshake(self, outcome: Outcome, seconds: float) -> None:
+        if self._failure is not None:
+            outcome = Outcome.LOST  # it was cancelled, because the channel had failed
+        self._metrics.handshake(Role.INITIATOR, outcome, seconds)
+
+    async def _shake_hands_in_time(self) -> Established:
         limit = self._config.handshake_timeout_s
         operation = Operation(
             self._resolver, self._clock, init_did=self._agent.did, resp_did=self._peer
@@ -219,8 +247,11 @@ class Channel:
         limit = timeout_s if timeout_s is not None else self._config.request_timeout_s
         progress = _Progress(before_sending)
         try:
-            async with asyncio.timeout(limit), self._slots:
-                return await self._request(payload, metadata, progress)
+            with Timer(self._clock, self._count_request):
+                async with asyncio.timeout(limit), self._slots:
+                    encodings = self._config.compression
+                    packed = await pack_request(payload, metadata, encodings)
+                    return await self._request(*packed, progress)
         except SageError as exc:
             exc.may_have_run = progress.sent
             if isinstance(exc, PeerError) and not isinstance(exc, RemoteFailure):
@@ -243,7 +274,9 @@ class Channel:
                 request = self._sealed(payload, metadata, established)
                 progress.before_sending(established)
                 response = await self._ask(request, progress)
-                return await self._accept(response, request, operation, established)
+                data = await self._accept(response, request, operation, established)
+                self._count_payload(Direction.OUT, memoryview(payload).nbytes)
+                return data
             except (LimitReached, SessionExpired, SessionClosed) as exc:
                 if progress.sent:
                     raise ConnectionLost(f"before its answer: {exc}") from exc
@@ -301,7 +334,7 @@ class Channel:
             header,
             payload,
             session=established.session,
-            key=self._agent.signing_key,
+            key=self._agent.find_signing_key(established.binding.init_kid),
             now=self._clock.now(),
         )
 
@@ -329,9 +362,11 @@ class Channel:
         )
         session.accept(seq, now=now)
         established.used_at = now
+        self._count_payload(Direction.IN, len(plaintext))
         if not response.success:
             raise RemoteFailure(response.error or "operation_failed")
-        return plaintext
+        encodings = self._config.compression
+        return await unpack(plaintext, response.metadata or {}, encodings)
 
     async def _ask(
         self, request: Request, progress: _Progress | None = None
@@ -350,25 +385,29 @@ class Channel:
 
     async def _read(self) -> None:
         """Hand each response to its request until the connection ends."""
+        correlate(self._id)
         try:
             while True:
                 message = await self._socket.receive_any()
                 if isinstance(message, bytes):
                     await self._streams.feed(message)
+                    self._count_in(len(message))
                     continue
                 envelope = decode_envelope(message)
                 if not isinstance(envelope, Response):
                     raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
                 future = self._waiting.get(envelope.message_id)
                 if future is None or future.done():
-                    logger.info("a response to no request under way was dropped")
+                    why = fields(Event.RESPONSE_DROPPED)
+                    logger.info("a response to no request was dropped", extra=why)
                 else:
                     future.set_result(envelope)
         except SageError as exc:
             await self._fail(exc)
         except Exception:
             # Without a reader every request would wait for its time limit.
-            logger.exception("internal error; the channel is closed")
+            why = fields(Event.INTERNAL_ERROR)
+            logger.exception("internal error; the channel is closed", extra=why)
             await self._fail(ConnectionLost("internal error"))
 
     async def _fail(self, error: SageError, *, code: int | None = None) -> None:
@@ -376,6 +415,7 @@ class Channel:
         if self._failure is not None:
             return
         self._failure = error
+        self._metrics.connections(Role.INITIATOR, -1)
         self._renewal.close()
         self._streams.fail(_for_waiting(error))
         for future in self._waiting.values():
@@ -385,7 +425,9 @@ class Channel:
             self._reader.cancel()
         if code is None:
             code = error.close_code if isinstance(error, PeerError) else 1000
-            logger.info("channel failed: %s (%s)", error, _code(error))
+            why = count_failure(self._metrics, error)
+            ended = fields(Event.CONNECTION_ENDED, why, identifier=self._id)
+            logger.info("channel failed: %s (%s)", error, why, extra=ended)
         await self._socket.close(code)
 
 
@@ -404,7 +446,3 @@ def _for_waiting(error: SageError) -> SageError:
     if isinstance(error, PeerError):
         return ConnectionLost(f"the channel failed: {error}")
     return ConnectionLost(str(error))
-
-
-def _code(error: SageError) -> str:
-    return str(getattr(error, "code", type(error).__name__))

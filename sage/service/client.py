@@ -8,10 +8,12 @@ from types import TracebackType
 
 from ..identity import Resolver, parse_did
 from ..transport import WebSocket
+from ..transport.metrics import Metrics
 from .agent import Agent
 from .channel import Channel
 from .clock import Clock
 from .config import ClientConfig
+from .measure import observed
 
 __all__ = ["connect"]
 
@@ -30,6 +32,7 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         tls: a client context for a private authority; the system's when not given.
         config: time limits and bounds.
         clock: for tests.
+        metrics: what counts; nothing when not given. May be shared.
 
     Raises (on entry):
         UsageError: not a ``wss://`` URL.
@@ -49,12 +52,14 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         tls: ssl.SSLContext | None = None,
         config: ClientConfig | None = None,
         clock: Clock | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._url, self._tls = url, tls
-        self._agent, self._resolver = agent, resolver
+        self._agent = agent
         self._peer = parse_did(peer).did
         self._config = config if config is not None else ClientConfig()
         self._clock = clock if clock is not None else Clock()
+        self._resolver, self._metrics = observed(resolver, metrics, self._clock)
         self._channel: Channel | None = None
 
     async def _open(self) -> Channel:
@@ -68,6 +73,7 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
             resolver=self._resolver,
             config=self._config,
             clock=self._clock,
+            metrics=self._metrics,
         )
         try:
             await channel.handshake()

@@ -12,6 +12,7 @@ from ..limits import (
     FRESHNESS_WINDOW_S,
     HANDSHAKE_TIMEOUT_S,
     IDLE_CONNECTION_TIMEOUT_S,
+    MAX_BYTES_IN_FLIGHT,
     MAX_CONNECTIONS,
     MAX_REQUESTS_IN_FLIGHT,
     MAX_SESSIONS_PER_CONNECTION,
@@ -23,6 +24,7 @@ from ..limits import (
     SESSION_MAX_RECORDS,
     STREAM_RENEW_AFTER_RECORDS,
 )
+from ..transport.compress import require_encodings
 
 __all__ = ["ClientConfig", "ServiceConfig"]
 
@@ -44,6 +46,10 @@ class ClientConfig:
             direction before its session's successor is made.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
+        compression: what payloads are compressed with, off when empty: any of ``zstd``
+            and ``gzip``, the best first. Requests are compressed with the first;
+            answers may come in any. A service must have the first, too.
+            See the explanation of compression before you turn it on.
     """
 
     connect_timeout_s: float = CONNECT_TIMEOUT_S
@@ -55,6 +61,7 @@ class ClientConfig:
     renew_after_s: float = RENEW_AFTER_S
     stream_renew_after_records: int = STREAM_RENEW_AFTER_RECORDS
     stream_send_timeout_s: float = SEND_TIMEOUT_S
+    compression: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -82,8 +89,14 @@ class ServiceConfig:
             else the oldest. A channel that renews its session under load uses four.
         max_in_flight: requests at once on one connection; the socket is not read
             while there are more, so that a flood waits at its sender.
+        max_bytes_in_flight: of the messages that are worked on, over all connections;
+            a connection whose message finds no room waits, and is not read meanwhile.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
+        compression: what payloads are compressed with, off when empty: any of ``zstd``
+            and ``gzip``, the best first. Requests may come in any; an answer
+            is compressed with the first that its request accepts.
+            See the explanation of compression before you turn it on.
     """
 
     path: str = "/sage"
@@ -95,7 +108,9 @@ class ServiceConfig:
     max_connections: int = MAX_CONNECTIONS
     max_sessions: int = MAX_SESSIONS_PER_CONNECTION
     max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
+    max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
     stream_send_timeout_s: float = SEND_TIMEOUT_S
+    compression: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -106,6 +121,7 @@ def _check(config: ClientConfig | ServiceConfig) -> None:
         value = getattr(config, field.name)
         if isinstance(value, int | float) and not value > 0:
             raise UsageError(f"{field.name} must be positive, not {value!r}")
+    require_encodings(config.compression)
     ttl = config.envelope_ttl_s
     if type(ttl) is not int or ttl > FRESHNESS_WINDOW_S:
         raise UsageError(

@@ -186,9 +186,14 @@ def _listen(host: str, port: int) -> socket.socket:
     """Open the socket here: uvicorn would log the reason and leave the process."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
         raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+    # Accepted sockets inherit it. asyncio sets it only where a socket names its
+    # protocol, which accepted ones do not; and an answer in two writes, head and body,
+    # would wait 40 ms for the peer's delayed acknowledgement of the first.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _config(

@@ -83,10 +83,12 @@ async def initiate(
     """
     await operation.observe()
     unix_time = clock.unix_time()
+    # The same one throughout, though a rotation may switch beside this.
+    signing_key = agent.signing_key
     initiator = Initiator(
-        agent.signing_key,
+        signing_key,
         init_key=operation.init_record.find_signing_key(
-            agent.signing_key.kid, unix_time=unix_time
+            signing_key.kid, unix_time=unix_time
         ),
         resp_key=operation.resp_record.select_signing_key(unix_time=unix_time),
         kem_key=operation.resp_record.select_kem_key(unix_time=unix_time),
@@ -100,7 +102,7 @@ async def initiate(
             id=str(uuid.uuid4()),
             did=agent.did,
             recipient=peer,
-            kid=agent.signing_key.kid,
+            kid=signing_key.kid,
             created=unix_time,
             expires=unix_time + ttl_s,
             nonce=initiator.nonce,
@@ -109,7 +111,7 @@ async def initiate(
             role=Role.INITIATOR,
             payload=payload,
         )
-        request = sign(header, agent.signing_key)
+        request = sign(header, signing_key)
         response = await ask(request)
         return await _finish(initiator, request, response, operation, clock)
     finally:
