@@ -89,7 +89,7 @@ CORE := $(STAMPS)/core-$(TWIN)
 
 # --- what to do --------------------------------------------------------------------
 
-.PHONY: help demo test test-all lint docs bench bench-check sizes clean
+.PHONY: help demo test test-all lint docs bench bench-check sizes http-ratios clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -140,6 +140,9 @@ bench-check: $(STAMPS)/with-dev $(CORE) ## run every benchmark once, to see that
 
 sizes: $(STAMPS)/with-all $(CORE) ## hold a million sessions, and judge what they cost
 	@$(RUN) $(PY) asv_bench/scripts/manager_sizes.py
+
+http-ratios: $(STAMPS)/with-all $(CORE) ## measure what signed HTTP costs, and judge it
+	@$(RUN) $(PY) asv_bench/scripts/http_signatures.py
 
 clean: ## remove everything that make made
 	@rm -rf $(VENV) build dist docs/_build sage_secure.egg-info asv_bench/.asv asv_bench/.check.json
