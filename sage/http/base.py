@@ -7,6 +7,7 @@ can write a line of their own into it.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any, Final
@@ -25,6 +26,8 @@ from .target import Target, parse_target, query_parameter
 
 __all__ = ["MessageView", "component_value", "signature_base"]
 
+# RFC 9421, 2.5: ASCII; of the control characters a tab alone, and our line ends.
+_FORBIDDEN: Final = re.compile(r"[^\t\n -~]")
 _NO_MORE_FIELDS: Final[Mapping[str, str]] = {}
 
 
@@ -127,7 +130,7 @@ def signature_base(
     lines = [f"{c.identifier}: {component_value(view, c)}" for c in components]
     lines.append(f'"@signature-params": {parameters}')
     base = "\n".join(lines)
-    if not base.isascii() or base.count("\n") != len(components) or "\r" in base:
+    if _FORBIDDEN.search(base) or base.count("\n") != len(components):
         raise DecodeError("a covered value is not one line", code=Code.SIG_MALFORMED)
     return base.encode("ascii")
 
@@ -166,7 +169,8 @@ def _derived(view: MessageView, component: Component) -> str:
         raise _mismatch("a request has no status")
     target = view.target
     if name == "@target-uri":
-        return target.uri
+        # Of OPTIONS an empty path means the server, not its root (RFC 9110, 4.2.3).
+        return message.target_uri if message.method == "OPTIONS" else target.uri
     if name == "@query-param":
         return query_parameter(target.query, component.parameter or "")
     if name == "@request-target":

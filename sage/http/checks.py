@@ -235,7 +235,8 @@ def _required(view: MessageView, policy: Policy) -> tuple[str, ...]:
     """Name what this message must cover, its digest aside."""
     profile = policy.profile
     if isinstance(view.message, RequestMessage):
-        return profile.request + policy.also_cover
+        required = profile.request if policy.cover is None else policy.cover
+        return required + policy.also_cover
     if view.request is None or not policy.require_request:
         return ("@status",)
     sent = view.request.lines

@@ -23,6 +23,7 @@ _FIXED: Final = (
     "allow_other_signatures",
     "allow_repeated_fields",
     "also_cover",
+    "cover",
     "label",
     "max_age_s",
     "require_created",
@@ -55,7 +56,9 @@ class Policy:
         require_alg: the algorithm must be said; where it is said, it is compared.
         require_digest: content must be covered through its digest.
         require_request: a response must be bound to its request.
-        also_cover: more components that requests must cover.
+        cover: what requests must cover instead of what the profile says; ``None`` for
+            that. Whatever is not covered, anybody on the way may have put there.
+        also_cover: what they must cover as well.
         max_age_s: seconds from ``created``; ``None`` for no end.
         skew_s: how far clocks may be apart, 0 to 30.
         authorities: our own names, as ``host`` or ``host:port`` in lower case; ``None``
@@ -83,6 +86,7 @@ class Policy:
     require_alg: bool = False
     require_digest: bool = True
     require_request: bool = True
+    cover: tuple[str, ...] | None = None
     also_cover: tuple[str, ...] = ()
     max_age_s: int | None = FRESHNESS_WINDOW_S
     skew_s: int = FRESHNESS_SKEW_S
@@ -97,7 +101,7 @@ class Policy:
         # A replay guard forgets an entry 30 s after it went stale.
         if not 0 <= self.skew_s <= FRESHNESS_SKEW_S:
             raise UsageError(f"skew_s is 0 to {FRESHNESS_SKEW_S}")
-        named_components(self.also_cover)
+        named_components((self.cover or ()) + self.also_cover)
         if self.profile.exact:
             self._check_strict()
 

@@ -15,9 +15,9 @@ from .algorithms import HTTP_ALGORITHMS
 from .base import MessageView, signature_base
 from .component import Component, named_components
 from .digest import check_digest, encode_digest, parse_digest
-from .fields import check_sizes
+from .fields import check_sizes, check_unrepeated
 from .keys import SignatureKey
-from .message import FieldLines, RequestMessage, ResponseMessage
+from .message import FieldLines, Message, RequestMessage, ResponseMessage
 from .parameters import SignatureParameters, encode_parameters
 from .profile import GENERAL, Profile
 from .signature_input import encode_signature, is_label, parse_signature_input
@@ -66,7 +66,7 @@ def sign_request(
             its rules refuse.
     """
     return _sign(
-        MessageView(request, structured=structured_fields),
+        _view(request, None, structured_fields),
         key,
         profile,
         _Wanted(created, expires, nonce, tag, label, components),
@@ -110,9 +110,8 @@ def sign_response(
     Raises:
         UsageError: as `sign_request`.
     """
-    asked = MessageView(request, structured=structured_fields)
     return _sign(
-        MessageView(response, request=asked, structured=structured_fields),
+        _view(response, _view(request, None, structured_fields), structured_fields),
         key,
         profile,
         _Wanted(created, expires, nonce, tag, label, components),
@@ -129,6 +128,15 @@ class _Wanted:
     tag: str | None
     label: str | None
     components: Sequence[str] | None
+
+
+def _view(
+    message: Message, asked: MessageView | None, structured: Mapping[str, str]
+) -> MessageView:
+    try:
+        return MessageView(message, request=asked, structured=structured)
+    except PeerError as exc:
+        raise UsageError(f"this message cannot be signed: {exc}") from exc
 
 
 def _sign(
@@ -259,6 +267,7 @@ def _check_exact(
     view: MessageView, parameters: SignatureParameters, profile: Profile
 ) -> None:
     """Refuse to send what any verifier of the profile refuses."""
+    check_unrepeated(view.lines)
     given = {
         name: value
         for name in profile.parameters

@@ -123,6 +123,19 @@ def test_a_request_target_of_another_form(target: str, text: str) -> None:
     assert value("@request-target", view) == text
 
 
+def test_options_of_the_whole_server() -> None:
+    for method, text in (
+        ("OPTIONS", "https://a.example"),
+        ("GET", "https://a.example/"),
+    ):
+        request = RequestMessage(method=method, target_uri="https://a.example")
+        assert value("@target-uri", MessageView(request)) == text
+    tabbed = MessageView(changed(REQUEST, fields=(("A", "x\ty"),)))
+    assert signature_base(tabbed, named_components(("a",)), "") == (
+        b'"a": x\ty\n"@signature-params": '
+    )
+
+
 def test_values_of_a_response() -> None:
     view = MessageView(ResponseMessage(status=503, fields=(("A", "b"),)), request=VIEW)
     assert value("@status", view) == "503"
@@ -180,6 +193,8 @@ def test_what_is_no_structured_field(name: str) -> None:
         {"fields": (("Date", "x\r"),)},
         {"fields": (("Date", "x\r\ny"),)},
         {"fields": (("Date", "\xe4"),)},
+        {"fields": (("Date", "x\x00y"),)},
+        {"fields": (("Date", "x\x7f"),)},
         {"method": "POST\n", "fields": (("Date", "x"),)},
         {"method": "PÖST", "fields": (("Date", "x"),)},
     ],
