@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .service import (
         Agent,
         Channel,
+        ChannelPool,
         ClientConfig,
         Message,
         Registry,
@@ -52,6 +53,7 @@ __all__ = [
     "Agent",
     "CachingResolver",
     "Channel",
+    "ChannelPool",
     "ClientConfig",
     "FileResolver",
     "HostAddress",
@@ -83,6 +85,7 @@ __getattr__, __dir__ = lazy_names(
         "Agent": ".service",
         "CachingResolver": ".transport",
         "Channel": ".service",
+        "ChannelPool": ".service",
         "ClientConfig": ".service",
         "FileResolver": ".identity",
         "HostAddress": ".transport",

@@ -44,9 +44,15 @@ __all__: Final = [
     "HANDSHAKE_PENDING_S",
     "HANDSHAKE_TIMEOUT_S",
     "HMAC_KEY_MIN_BYTES",
+    "HTTPS_BODIES_MAX_BYTES",
     "HTTPS_IDLE_S",
+    "HTTPS_KEEP_ALIVE_S",
     "HTTPS_MAX_CONNECTIONS",
+    "HTTPS_MAX_HANDSHAKES",
     "HTTPS_MAX_PER_HOST",
+    "HTTPS_MAX_REQUESTS",
+    "HTTPS_MAX_SESSIONS",
+    "HTTPS_MAX_SESSIONS_PER_PEER",
     "HTTPS_POOL_TIMEOUT_S",
     "HTTPS_READ_TIMEOUT_S",
     "HTTP_CONTENT_MAX_BYTES",
@@ -61,6 +67,7 @@ __all__: Final = [
     "KEY_BLOCK_BYTES",
     "KEY_FILE_MAX_BYTES",
     "KEY_URL_MAX_BYTES",
+    "LIVENESS_TIMEOUT_S",
     "MANAGER_MAX_SESSIONS",
     "MAX_BYTES_IN_FLIGHT",
     "MAX_CONNECTIONS",
@@ -68,6 +75,8 @@ __all__: Final = [
     "MAX_REQUESTS_IN_FLIGHT",
     "MAX_SESSIONS_IN_USE",
     "MAX_SESSIONS_PER_CONNECTION",
+    "MESSAGE_COST_BYTES",
+    "MESSAGE_QUEUE_BYTES",
     "METADATA_JCS_MAX_BYTES",
     "METADATA_MAX_KEYS",
     "METADATA_VALUE_MAX_BYTES",
@@ -78,9 +87,19 @@ __all__: Final = [
     "PBKDF2_ITERATIONS",
     "PBKDF2_ITERATIONS_MAX",
     "PBKDF2_SALT_BYTES",
+    "PING_INTERVAL_S",
+    "POOL_ATTEMPTS",
+    "POOL_CHECK_AFTER_S",
+    "POOL_IDLE_S",
+    "POOL_MAX_CHANNELS",
+    "POOL_MAX_PER_ENDPOINT",
+    "POOL_SHARED_REQUESTS",
+    "POOL_WAIT_S",
     "PUBLIC_KEY_CACHE_ENTRIES",
     "READINESS_AGE_S",
     "READINESS_TIMEOUT_S",
+    "RECONNECT_MAX_S",
+    "RECONNECT_S",
     "RECORD_AAD_FIXED_BYTES",
     "RECORD_AAD_MAX_BYTES",
     "RECORD_CALLER_AAD_MAX_BYTES",
@@ -102,7 +121,6 @@ __all__: Final = [
     "REPLAY_WINDOW_BITS",
     "REQUEST_TIMEOUT_S",
     "RESOLUTION_AGED_MAX_S",
-    "RESOLUTION_AGED_S",
     "RESOLUTION_CACHE_ENTRIES",
     "RESOLUTION_NEGATIVE_S",
     "RESOLUTION_READS_MAX",
@@ -134,6 +152,7 @@ __all__: Final = [
     "STREAM_RECORD_MAX_BYTES",
     "STREAM_RENEW_AFTER_RECORDS",
     "STREAM_SUCCESSORS_MAX",
+    "TLS_RECORD_MAX_BYTES",
     "TRANSCRIPT_HASH_BYTES",
     "UNAUTHENTICATED_MAX_BYTES",
     "VERSION_FLOOR_AGENTS",
@@ -141,6 +160,8 @@ __all__: Final = [
     "WEB_RECORD_LIFETIME_MAX_S",
     "WEB_RECORD_LIFETIME_MIN_S",
     "WEB_RESPONSE_MAX_BYTES",
+    "WRITE_BUFFER_HIGH_BYTES",
+    "WRITE_BUFFER_LOW_BYTES",
     "X25519_KEY_BYTES",
 ]
 
@@ -300,6 +321,7 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 30.0
 SEND_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 0.8
+LIVENESS_TIMEOUT_S: Final = 3.0
 FIRST_MESSAGE_TIMEOUT_S: Final = 10.0
 IDLE_CONNECTION_TIMEOUT_S: Final = SESSION_IDLE_S
 
@@ -327,6 +349,20 @@ RENEW_AFTER_RECORDS: Final = 900
 RENEW_AFTER_S: Final = 3300.0
 RENEW_RETRY_S: Final = 1.0
 RENEW_RETRY_MAX_S: Final = 30.0
+
+# What one connection holds below the application: messages that wait to be received,
+# each counted with what its object costs, and bytes that the peer has not read.
+# Between the two marks the writer waits. Less would put the ends out of step.
+MESSAGE_QUEUE_BYTES: Final = 64 * 1024
+MESSAGE_COST_BYTES: Final = 256
+WRITE_BUFFER_HIGH_BYTES: Final = 64 * 1024
+WRITE_BUFFER_LOW_BYTES: Final = 16 * 1024
+
+# The most that one record of TLS carries (RFC 8446, section 5.1).
+TLS_RECORD_MAX_BYTES: Final = 16 * 1024
+
+# Middleboxes forget connections that are silent; most wait for a minute or more.
+PING_INTERVAL_S: Final = 20.0
 
 # What a stream holds for an application that does not receive; then the socket is
 # not read, and TCP stops the sender. 4 MiB are four of the longest records.
@@ -363,6 +399,33 @@ HTTPS_IDLE_S: Final = 90.0
 HTTPS_POOL_TIMEOUT_S: Final = 10.0
 HTTPS_READ_TIMEOUT_S: Final = REQUEST_TIMEOUT_S
 
+# The HTTPS service. Its sessions belong to no connection, so they are counted in all,
+# for each peer, and apart where nobody has used them yet. Bodies are read whole before
+# their digest is compared: sixteen of the longest at once. A connection of a known peer
+# may be idle for longer than clients keep one, so that none is closed under a request.
+HTTPS_MAX_REQUESTS: Final = 1024
+HTTPS_MAX_SESSIONS: Final = 10_000
+HTTPS_MAX_SESSIONS_PER_PEER: Final = 64
+HTTPS_MAX_HANDSHAKES: Final = 1024
+HTTPS_BODIES_MAX_BYTES: Final = 16 * ENVELOPE_MAX_BYTES
+HTTPS_KEEP_ALIVE_S: Final = HTTPS_IDLE_S + 5.0
+
+# A pool of channels. Sixteen requests keep the arithmetic of both ends busy, so that
+# a second channel to one endpoint pays only above them. A channel that paused for ten
+# seconds may have lost its connection without a sign.
+POOL_MAX_CHANNELS: Final = 100
+POOL_MAX_PER_ENDPOINT: Final = 4
+POOL_SHARED_REQUESTS: Final = 16
+POOL_WAIT_S: Final = 15.0
+POOL_IDLE_S: Final = 90.0
+POOL_CHECK_AFTER_S: Final = 10.0
+POOL_ATTEMPTS: Final = 3
+
+# Reconnecting: full jitter under a bound that doubles (a second for most is soon
+# enough, and half a minute spreads a thousand clients to some thirty a second).
+RECONNECT_S: Final = 0.5
+RECONNECT_MAX_S: Final = 30.0
+
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5
 
@@ -382,10 +445,9 @@ RSA_KEY_MAX_BITS: Final = 8192
 HMAC_KEY_MIN_BYTES: Final = 32
 # What a caching resolver reuses. A reading serves V10 operations for four of the five
 # seconds, so that it is still good at their final gate a second later; whoever verifies
-# signed HTTP may ask for one of a minute, and for none older than five. That an agent
-# is not there is believed for a second: it may just have been published.
+# signed HTTP may ask for an older one, of five minutes at most. That an agent is not
+# there is believed for a second: it may just have been published.
 RESOLUTION_REUSE_S: Final = 4.0
-RESOLUTION_AGED_S: Final = 60.0
 RESOLUTION_AGED_MAX_S: Final = 300.0
 RESOLUTION_NEGATIVE_S: Final = 1.0
 

@@ -116,6 +116,9 @@ def test_ours_stay_within_the_protocols() -> None:
     assert 2048 <= limits.RSA_KEY_MIN_BITS < limits.RSA_KEY_MAX_BITS
     assert limits.HANDSHAKE_TIMEOUT_S < limits.HANDSHAKE_PENDING_S
     assert limits.IDLE_CONNECTION_TIMEOUT_S <= limits.SESSION_IDLE_S
+    assert limits.RESOLUTION_REUSE_S < limits.OBSERVATION_MAX_AGE_S
+    assert limits.RESOLUTION_NEGATIVE_S <= limits.OBSERVATION_MAX_AGE_S
+    assert limits.OBSERVATION_MAX_AGE_S <= limits.RESOLUTION_AGED_MAX_S
 
 
 def test_keys_and_compression_keep_to_what_surrounds_them() -> None:

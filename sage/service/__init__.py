@@ -9,6 +9,7 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .agent import Agent
     from .channel import Channel
+    from .channel_pool import ChannelPool
     from .client import connect
     from .clock import Clock
     from .config import ClientConfig, ServiceConfig
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .logs import JsonLogFormatter, correlation_id
     from .message import Handler, Message
     from .metrics_app import MetricsApp
+    from .pool_config import ChannelPoolConfig, PoolStatistics
     from .registry import Registry
     from .rotation import Rotation, Stage
     from .server import Service
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "Channel",
+    "ChannelPool",
+    "ChannelPoolConfig",
     "ClientConfig",
     "Clock",
     "Handler",
@@ -33,6 +37,7 @@ __all__ = [
     "KeyRing",
     "Message",
     "MetricsApp",
+    "PoolStatistics",
     "Registry",
     "Rotation",
     "Service",
@@ -51,6 +56,8 @@ __getattr__, __dir__ = lazy_names(
     {
         "Agent": ".agent",
         "Channel": ".channel",
+        "ChannelPool": ".channel_pool",
+        "ChannelPoolConfig": ".pool_config",
         "ClientConfig": ".config",
         "Clock": ".clock",
         "Handler": ".message",
@@ -59,6 +66,7 @@ __getattr__, __dir__ = lazy_names(
         "KeyRing": ".key_ring",
         "Message": ".message",
         "MetricsApp": ".metrics_app",
+        "PoolStatistics": ".pool_config",
         "Registry": ".registry",
         "Rotation": ".rotation",
         "Service": ".server",

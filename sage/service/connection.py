@@ -22,7 +22,7 @@ from ..errors import (
     SessionClosed,
 )
 from ..limits import UNAUTHENTICATED_MAX_BYTES
-from ..transport import AsgiWebSocket, within
+from ..transport import AsgiWebSocket
 from ..transport.metrics import Carriage, diagnose
 from ..types import Role
 from .acceptance import Acceptance
@@ -57,19 +57,9 @@ class Connection:
         correlate(new_connection_id())
         try:
             while True:
-                message = await self._next_message()
-                if isinstance(message, bytes):
-                    await self._streams.feed(message)
-                    self._count_in(len(message))
-                    continue
-                await self._slots.acquire()
-                await self._host.budget.acquire(len(message))
-                task = asyncio.create_task(self._serve(message))
-                self._tasks.add(task)
-                task.add_done_callback(partial(self._done, len(message)))
-                if not self._authenticated:
-                    # One at a time until somebody has proven who they are.
-                    await asyncio.wait([task])
+                # In a call of its own: a connection that waits for its next message
+                # holds nothing of the last one, which may have been long.
+                await self._take(await self._next_message())
         except ConnectionLost:
             logger.debug("connection ended", extra=fields(Event.CONNECTION_ENDED))
         except SageError as exc:
@@ -102,7 +92,7 @@ class Connection:
         if self._authenticated:
             return await self._next_authenticated()
         limit = config.first_message_timeout_s
-        text = await within(limit, self._socket.receive(), "waiting for a message")
+        text = await self._socket.receive(timeout_s=limit)
         if len(text) > UNAUTHENTICATED_MAX_BYTES:
             raise DecodeError(
                 "a long message before a handshake", code=Code.SIZE_EXCEEDED
@@ -114,13 +104,25 @@ class Connection:
         limit = self._host.config.idle_timeout_s
         while True:
             try:
-                return await within(
-                    limit, self._socket.receive_any(), "waiting for a message"
-                )
+                return await self._socket.receive_any(timeout_s=limit)
             except DeadlineExceeded:
                 expires = self._streams.expires_at
                 if expires is None or expires <= self._host.clock.now():
                     raise
+
+    async def _take(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            await self._streams.feed(message)
+            self._count_in(len(message))
+            return
+        await self._slots.acquire()
+        await self._host.budget.acquire(len(message))
+        task = asyncio.create_task(self._serve(message))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._done, len(message)))
+        if not self._authenticated:
+            # One at a time until somebody has proven who they are.
+            await asyncio.wait([task])
 
     async def _serve(self, text: str) -> None:
         """Turn one message into one answer, or end the connection."""

@@ -11,26 +11,35 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import (
-    WebSocketsSansIOProtocol,
-)
-from websockets.protocol import State
 
 from ..errors import ConfigError
 from ..limits import (
-    ENVELOPE_MAX_BYTES,
     FIRST_MESSAGE_TIMEOUT_S,
     HTTP_HEAD_MAX_BYTES,
-    UNAUTHENTICATED_MAX_BYTES,
+    HTTPS_KEEP_ALIVE_S,
 )
-from ..transport.asgi import LIFT_LIMIT
+from ..transport.asgi_http import HTTP_LIMITS
+from ..transport.tls import can_watch_sockets
+from ..transport.tls_listener import TlsListener
+from .hosting_websocket import HostedWebSocket
 
 __all__ = ["serve", "serving"]
 
 Path = str | os.PathLike[str]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class _NoTrailers(h11.Connection):
+    """Refuses what comes behind a body, which uvicorn would drop unseen."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.EndOfMessage) and event.headers:
+            raise h11.RemoteProtocolError("trailers")
+        return event
 
 
 class _Http(H11Protocol):
@@ -41,6 +50,26 @@ class _Http(H11Protocol):
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _known = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = _NoTrailers(
+            h11.SERVER, max_incomplete_event_size=HTTP_HEAD_MAX_BYTES
+        )
+        self._inner, self.app = self.app, self._serve
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        """Let the application say that it has the request, and that it knows whose."""
+        scope.setdefault("extensions", {})[HTTP_LIMITS] = {
+            "received": self._stop,
+            "known": self._know,
+        }
+        await self._inner(scope, receive, send)
+
+    def _know(self) -> None:
+        self.timeout_keep_alive = HTTPS_KEEP_ALIVE_S  # type: ignore[assignment]
+        self._known = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -60,8 +89,9 @@ class _Http(H11Protocol):
 
     def _restart(self) -> None:
         self._stop()
+        pause_s = HTTPS_KEEP_ALIVE_S if self._known else 0.0
         self._deadline = self.loop.call_later(
-            FIRST_MESSAGE_TIMEOUT_S, self.transport.abort
+            pause_s + FIRST_MESSAGE_TIMEOUT_S, self.transport.abort
         )
 
     def _stop(self) -> None:
@@ -69,43 +99,40 @@ class _Http(H11Protocol):
             self._deadline.cancel()
 
 
-class _WebSocket(WebSocketsSansIOProtocol):
-    """Holds no more for a stranger than a stranger may say.
-
-    Messages are put together before the application sees them. So the limit for
-    whoever has proven nothing (``ws_max_size``) must hold here, until the application
-    lifts it.
-    """
-
-    async def run_asgi(self) -> None:
-        self.scope["extensions"][LIFT_LIMIT] = {"lift": self._lift}
-        await super().run_asgi()
-
-    def _lift(self) -> None:
-        self.conn.max_message_size = ENVELOPE_MAX_BYTES
-
-    def shutdown(self) -> None:
-        if self.conn.state in (State.CLOSING, State.CLOSED):
-            # The peer's goodbye came first; another one raises, and with it stopping.
-            self.transport.close()
-        else:
-            super().shutdown()
-
-    def handle_ping(self) -> None:
-        super().handle_ping()
-        # Whoever asks for pongs and does not read them is not read either.
-        if not self.writable.is_set() and not self.read_paused:
-            self.read_paused = True
-            self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self.read_paused and self.queue.empty():
-            self.read_paused = False
-            self.transport.resume_reading()
-
-
 class _Server(uvicorn.Server):
+    """Accepts connections with our own TLS, where the loop can watch sockets."""
+
+    def __init__(self, config: uvicorn.Config, context: ssl.SSLContext) -> None:
+        super().__init__(config)
+        self._context = context
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise ConfigError("the application could not start")
+        self.servers = [await self._listen(one) for one in sockets or ()]
+        self.started = True
+
+    async def _listen(self, listening: socket.socket) -> Any:
+        if can_watch_sockets():
+            return TlsListener(
+                listening,
+                self._make_protocol,
+                self._context,
+                handshake_timeout_s=FIRST_MESSAGE_TIMEOUT_S,
+            )
+        return await asyncio.get_running_loop().create_server(
+            self._make_protocol,
+            sock=listening,
+            ssl=self._context,
+            ssl_handshake_timeout=FIRST_MESSAGE_TIMEOUT_S,
+        )
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return _Http(self.config, self.server_state, self.lifespan.state)
+
+
+class _Guest(_Server):
     """Leaves the process's signals to whoever owns the process."""
 
     @contextlib.contextmanager
@@ -134,7 +161,7 @@ async def serving(
     Raises:
         ConfigError: certificate or key cannot be read, or the port is taken.
     """
-    server = _Server(_config(app, certificate, key, host, port))
+    server = _Guest(_config(app, host, port), _context(certificate, key))
     listening = _listen(host, port)
     running = asyncio.create_task(_run(server, listening))
     try:
@@ -162,7 +189,7 @@ def serve(
 
     The arguments and errors are those of `serving`.
     """
-    server = uvicorn.Server(_config(app, certificate, key, host, port))
+    server = _Server(_config(app, host, port), _context(certificate, key))
     listening = _listen(host, port)
     try:
         server.run(sockets=[listening])
@@ -196,9 +223,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _config(
-    app: AsgiApp, certificate: Path, key: Path | None, host: str, port: int
-) -> uvicorn.Config:
+def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -207,11 +232,14 @@ def _config(
         raise ConfigError(
             f"cannot read certificate and key from {certificate}: {exc}"
         ) from exc
+    return context
+
+
+def _config(app: AsgiApp, host: str, port: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=host,
         port=port,
-        ssl_context_factory=lambda *_: context,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -220,11 +248,6 @@ def _config(
         lifespan="on",
         http=_Http,
         h11_max_incomplete_event_size=HTTP_HEAD_MAX_BYTES,
-        ws=_WebSocket,
-        ws_max_size=UNAUTHENTICATED_MAX_BYTES,
-        ws_per_message_deflate=False,
-        # Pings keep middleboxes awake, but a pong that waits behind unread records
-        # is no reason to hang up: every wait has a limit of its own.
-        ws_ping_timeout=None,
+        ws=HostedWebSocket,
         timeout_graceful_shutdown=1,
     )

@@ -16,6 +16,7 @@ from ..envelope import (
 )
 from ..errors import Code, ProtocolError, RemoteFailure
 from ..handshake import Binding, Initiator
+from ..identity import PublicKey
 from ..session import Session
 from ..types import Did, Role
 from .agent import Agent
@@ -65,6 +66,7 @@ async def initiate(
     operation: Operation,
     clock: Clock,
     ttl_s: int,
+    verify: Callable[[PublicKey], object] = lambda _: None,
 ) -> Established:
     """Shake hands with ``peer`` (HPKE-01..06).
 
@@ -75,6 +77,8 @@ async def initiate(
         operation: a fresh one, with us as the initiator.
         clock: the clocks.
         ttl_s: how long the initiation is valid, in seconds.
+        verify: verifies what the carrier added to the response, under the same key;
+            called right after the response's own signature was verified.
 
     Raises:
         ResolutionError: a record or key is missing or unusable.
@@ -113,7 +117,7 @@ async def initiate(
         )
         request = sign(header, signing_key)
         response = await ask(request)
-        return await _finish(initiator, request, response, operation, clock)
+        return await _finish(initiator, request, response, operation, clock, verify)
     finally:
         initiator.close()
 
@@ -124,6 +128,7 @@ async def _finish(
     response: Response,
     operation: Operation,
     clock: Clock,
+    verify: Callable[[PublicKey], object],
 ) -> Established:
     await operation.pass_gate()
     unix_time = clock.unix_time()
@@ -133,6 +138,7 @@ async def _finish(
     )
     check_response(response, request, unix_time=unix_time)
     verify_response(response, request, resp_key)
+    verify(resp_key)
     if response.role is not Role.RESPONDER:
         raise ProtocolError(
             "a completion comes from the responder", code=Code.HANDSHAKE_BINDING

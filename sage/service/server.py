@@ -1,4 +1,4 @@
-"""The service: an ASGI application that answers agents over WebSocket."""
+"""The service: an ASGI application that answers agents over WebSocket and HTTPS."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import json
 import logging
 
 from ..envelope import MemoryReplayGuard, ReplayGuard
-from ..errors import ConnectionLost, DeadlineExceeded
+from ..errors import ConnectionLost, DeadlineExceeded, SageError
 from ..identity import Resolver
 from ..limits import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S
 from ..transport import AsgiWebSocket, within
 from ..transport.asgi import AsgiReceive, AsgiScope, AsgiSend
+from ..transport.asgi_http import AsgiHttpRequest
+from ..transport.http_binding import canonical_endpoint
 from ..transport.metrics import Metrics, diagnose
 from ..types import Role
 from .agent import Agent
@@ -21,6 +23,7 @@ from .config import ServiceConfig
 from .connection import Connection
 from .health import Health
 from .host import GENERIC_REFUSAL, Host
+from .https_host import HttpsHost
 from .logs import Event, fields, new_connection_id
 from .measure import observed
 from .message import Handler
@@ -39,6 +42,8 @@ class Service:
     ``GET /health/live`` (or ``/health``) answers 200 while the event loop does;
     ``GET /health/ready`` answers 200 or 503 (see `sage.service.health`). With
     ``metrics``, ``GET /metrics`` answers this machine, and nobody else.
+
+    At ``config.https_endpoints`` it answers requests over HTTPS as well.
 
     Args:
         agent: who we are; its record must be resolvable.
@@ -93,6 +98,10 @@ class Service:
         )
         self._require_tls = require_tls
         self._connections: set[Connection] = set()
+        self._endpoints = frozenset(
+            canonical_endpoint(url) for url in self._host.config.https_endpoints
+        )
+        self._https = HttpsHost(self._host)
         self._health = Health(self._host, connections=lambda: len(self._connections))
         self._scraper = None if metrics is None else Scraper(metrics)
 
@@ -101,22 +110,28 @@ class Service:
     ) -> None:
         """Serve one ASGI scope."""
         if scope["type"] == "websocket":
-            await self._serve_websocket(AsgiWebSocket(scope, receive, send), scope)
+            socket = AsgiWebSocket(scope, receive, send)
+            refusal = self._refusal(socket, scope)
+            # An idle connection keeps nothing of its upgrade.
+            del scope, receive, send
+            await self._serve_websocket(socket, refusal)
         elif scope["type"] == "http":
-            await self._serve_http(scope, send)
+            await self._serve_http(scope, receive, send)
         elif scope["type"] == "lifespan":
             await respond_lifespan(receive, send, on_shutdown=self.close)
 
     async def close(self) -> None:
         """Say goodbye to every connection, within a second. Idempotent."""
+        self._https.close()
         self._health.stop()
         closing = [connection.close() for connection in self._connections]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.gather(*closing)
 
-    async def _serve_websocket(self, socket: AsgiWebSocket, scope: AsgiScope) -> None:
-        refusal = self._refusal(socket, scope)
+    async def _serve_websocket(
+        self, socket: AsgiWebSocket, refusal: str | None
+    ) -> None:
         if refusal is not None:
             code = "exhausted" if self._is_full() else "connection"
             self._host.metrics.refusal(code)
@@ -154,7 +169,12 @@ class Service:
     def _is_full(self) -> bool:
         return len(self._connections) >= self._host.config.max_connections
 
-    async def _serve_http(self, scope: AsgiScope, send: AsgiSend) -> None:
+    async def _serve_http(
+        self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend
+    ) -> None:
+        if scope["method"] == "POST" and self._endpoints:
+            await self._serve_post(AsgiHttpRequest(scope, receive, send))
+            return
         path = scope["path"] if scope["method"] in ("GET", "HEAD") else ""
         if path in ("/health", "/health/live"):
             await _respond_status(send, 200, "ok")
@@ -168,6 +188,33 @@ class Service:
 
     def _may_read(self, scope: AsgiScope) -> bool:
         return self._require_tls and is_own_machine(scope)
+
+    async def _serve_post(self, asked: AsgiHttpRequest) -> None:
+        refusal = self._refusal_of_post(asked)
+        if refusal is None:
+            await self._https.serve(asked)
+        else:
+            self._host.metrics.refusal("connection")
+            why = fields(Event.REFUSED, "connection")
+            logger.warning("request refused: %s", refusal, extra=why)
+            closing = (("connection", "close"),)
+            status = 404 if refusal == _UNKNOWN else 403
+            await asked.respond(status, closing, GENERIC_REFUSAL.encode())
+
+    def _refusal_of_post(self, asked: AsgiHttpRequest) -> str | None:
+        origins = [value for name, value in asked.fields if name == "origin"]
+        if self._require_tls and not asked.is_encrypted:
+            return "not over TLS"
+        if not self._host.config.allowed_origins.issuperset(origins):
+            return "a browser's origin that is not allowed"
+        try:
+            known = canonical_endpoint(asked.target_uri) in self._endpoints
+        except SageError:
+            known = False
+        return None if known else _UNKNOWN
+
+
+_UNKNOWN = "none of our HTTPS endpoints"
 
 
 async def _respond_status(send: AsgiSend, status: int, word: str) -> None:

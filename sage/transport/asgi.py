@@ -1,22 +1,24 @@
 """The server end of a WebSocket, as ASGI hands it to an application.
 
 The ASGI server owns the socket, TLS, fragments, pings and the size limit; this
-wrapper gives its events the same verbs and errors as the client's `WebSocket`.
+wrapper gives its events the same verbs and errors as the client's `WebSocket`. A server
+that knows us hands over the connection itself, and messages never become events.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol
 
-from ..errors import Code, ConnectionLost, DecodeError, ProtocolError
+from ..errors import Code, ConnectionLost, DeadlineExceeded, DecodeError, ProtocolError
 from ..limits import CLOSE_TIMEOUT_S, ENVELOPE_MAX_BYTES, SEND_TIMEOUT_S
 from ..types import AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from .deadline import within
 
 __all__ = [
     "LIFT_LIMIT",
+    "TAKE_OVER",
     "AsgiMessage",
     "AsgiReceive",
     "AsgiScope",
@@ -27,36 +29,44 @@ __all__ = [
 LIFT_LIMIT: Final = "sage.message-limit"
 """The scope extension of a server that holds strangers to short messages."""
 
+TAKE_OVER: Final = "sage.take-over"
+"""The scope extension of a server that hands its connection over once accepted."""
+
 
 class AsgiWebSocket:
-    """One WebSocket of an ASGI server, for one reader and any number of senders."""
+    """One WebSocket of an ASGI server, for one reader and any number of senders.
+
+    Once accepted it keeps nothing of the scope: an idle connection should be small.
+    """
+
+    __slots__ = ("_lift", "_scope", "_wire", "is_encrypted")
+
+    is_encrypted: bool
+    """Whether the connection arrived over TLS."""
 
     def __init__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
-        self._scope, self._receive, self._send = scope, receive, send
-        self._closed = False
-        self._receiving: asyncio.Timeout | None = None
-
-    @property
-    def is_encrypted(self) -> bool:
-        """Whether the connection arrived over TLS."""
-        return self._scope.get("scheme") == "wss"
+        self._scope: AsgiScope = scope
+        self._wire: _Wire = _Events(receive, send)
+        self.is_encrypted = scope.get("scheme") == "wss"
+        extension = scope.get("extensions", {}).get(LIFT_LIMIT, {})
+        self._lift: Callable[[], None] | None = extension.get("lift")
 
     def header(self, name: bytes) -> str | None:
-        """Return the first header of a lower-case name, or ``None``."""
+        """Return the first header of a lower-case name, or ``None``; see `accept`."""
         headers: Iterable[tuple[bytes, bytes]] = self._scope.get("headers", ())
         return next((v.decode("latin-1") for k, v in headers if k == name), None)
 
     async def accept(self) -> None:
-        """Complete the upgrade.
+        """Complete the upgrade, and forget its headers.
 
         Raises:
             ConnectionLost: the client left before.
         """
-        message = await self._receive()
-        if message["type"] != "websocket.connect":
-            self._closed = True
-            raise ConnectionLost("the client left")
-        await self._transmit({"type": "websocket.accept"})
+        await self._wire.accept()
+        extension = self._scope.get("extensions", {}).get(TAKE_OVER, {})
+        if (take := extension.get("take")) is not None:
+            self._wire = take()
+        self._scope = {}
 
     def lift_limit(self) -> None:
         """Let the peer send messages of up to 16 MiB, now that it is known.
@@ -64,32 +74,97 @@ class AsgiWebSocket:
         Before, a server that knows the extension takes 64 KiB; another one always
         takes what it was configured to take.
         """
-        extension = self._scope.get("extensions", {}).get(LIFT_LIMIT)
-        if extension is not None:
-            extension["lift"]()
+        lift, self._lift = self._lift, None
+        if lift is not None:
+            lift()
 
-    async def receive(self) -> str:
+    async def receive(self, *, timeout_s: float | None = None) -> str:
         """Wait for the next text message.
 
         Raises:
             ConnectionLost: the client left, or we closed: what was sent meanwhile
                 is not read any more.
+            DeadlineExceeded: nothing came within ``timeout_s``.
             ProtocolError: a binary message.
             DecodeError: longer than 16 MiB, where the ASGI server let it through.
         """
-        message = await self.receive_any()
+        message = await self.receive_any(timeout_s=timeout_s)
         if not isinstance(message, str):
             raise ProtocolError("a binary message", code=Code.FRAME_MALFORMED)
         return message
 
-    async def receive_any(self) -> str | bytes:
+    def receive_any(
+        self, *, timeout_s: float | None = None
+    ) -> Coroutine[Any, Any, str | bytes]:
         """Wait for the next message: text as ``str``, binary as ``bytes``.
 
-        Raises:
+        Raises (when awaited):
             ConnectionLost: the client left, or we closed.
+            DeadlineExceeded: nothing came within ``timeout_s``.
             DecodeError: longer than 16 MiB, where the ASGI server let it through.
         """
-        event = await self._next_message()
+        return self._wire.receive(timeout_s=timeout_s)
+
+    def send(self, message: bytes) -> Coroutine[Any, Any, None]:
+        """Send UTF-8 bytes as one text message.
+
+        Raises (when awaited):
+            ConnectionLost: the client left.
+            DeadlineExceeded: the client did not read for 10 s.
+        """
+        return self._wire.send(message, text=True, timeout_s=SEND_TIMEOUT_S)
+
+    def send_binary(
+        self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S
+    ) -> Coroutine[Any, Any, None]:
+        """Send bytes as one binary message.
+
+        Raises (when awaited):
+            ConnectionLost: the client left.
+            DeadlineExceeded: the client did not read for ``timeout_s``.
+        """
+        return self._wire.send(message, text=False, timeout_s=timeout_s)
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close, within a second, whatever the client does. Idempotent."""
+        await self._wire.close(code, reason)
+
+
+class _Wire(Protocol):
+    """What carries the messages: ASGI's events, or a `MessagePipe`."""
+
+    def accept(self) -> Coroutine[Any, Any, None]: ...
+
+    def receive(
+        self, *, timeout_s: float | None
+    ) -> Coroutine[Any, Any, str | bytes]: ...
+
+    def send(
+        self, message: bytes, *, text: bool, timeout_s: float
+    ) -> Coroutine[Any, Any, None]: ...
+
+    def close(self, code: int, reason: str) -> Coroutine[Any, Any, None]: ...
+
+
+class _Events:
+    """Messages as events, which every ASGI server understands."""
+
+    __slots__ = ("_closed", "_receive", "_receiving", "_send")
+
+    def __init__(self, receive: AsgiReceive, send: AsgiSend) -> None:
+        self._receive, self._send = receive, send
+        self._closed = False
+        self._receiving: asyncio.Timeout | None = None
+
+    async def accept(self) -> None:
+        message = await self._receive()
+        if message["type"] != "websocket.connect":
+            self._closed = True
+            raise ConnectionLost("the client left")
+        await self._transmit({"type": "websocket.accept"})
+
+    async def receive(self, *, timeout_s: float | None) -> str | bytes:
+        event = await self._next_event(timeout_s)
         if event["type"] != "websocket.receive":
             self._closed = True
             raise ConnectionLost(f"the client left ({event.get('code', 1005)})")
@@ -100,30 +175,17 @@ class AsgiWebSocket:
             raise DecodeError("a message over 16 MiB", code=Code.SIZE_EXCEEDED)
         return message
 
-    async def send(self, message: bytes) -> None:
-        """Send UTF-8 bytes as one text message.
+    async def send(self, message: bytes, *, text: bool, timeout_s: float) -> None:
+        if self._closed:
+            raise ConnectionLost("the client left")
+        event: AsgiMessage = {"type": "websocket.send"}
+        if text:
+            event["text"] = message.decode("utf-8")
+        else:
+            event["bytes"] = message
+        await within(timeout_s, self._transmit(event), "sending")
 
-        Raises:
-            ConnectionLost: the client left.
-            DeadlineExceeded: the client did not read for 10 s.
-        """
-        await self._deliver(
-            {"type": "websocket.send", "text": message.decode("utf-8")}, SEND_TIMEOUT_S
-        )
-
-    async def send_binary(
-        self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S
-    ) -> None:
-        """Send bytes as one binary message.
-
-        Raises:
-            ConnectionLost: the client left.
-            DeadlineExceeded: the client did not read for ``timeout_s``.
-        """
-        await self._deliver({"type": "websocket.send", "bytes": message}, timeout_s)
-
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close, within a second, whatever the client does. Idempotent."""
+    async def close(self, code: int, reason: str) -> None:
         if self._closed:
             return
         self._closed = True
@@ -136,26 +198,23 @@ class AsgiWebSocket:
         except (ConnectionLost, TimeoutError):
             return
 
-    async def _deliver(self, message: AsgiMessage, timeout_s: float) -> None:
-        if self._closed:
-            raise ConnectionLost("the client left")
-        await within(timeout_s, self._transmit(message), "sending")
-
-    async def _next_message(self) -> AsgiMessage:
-        """Wait for an event of the server, or for our own `close`."""
-        message: AsgiMessage = {}
+    async def _next_event(self, timeout_s: float | None) -> AsgiMessage:
+        """Wait for an event of the server, for the limit, or for our own `close`."""
         if self._closed:
             raise ConnectionLost("the connection is closed")
+        event: AsgiMessage | None = None
         try:
-            async with asyncio.timeout(None) as self._receiving:
-                message = await self._receive()
+            async with asyncio.timeout(timeout_s) as self._receiving:
+                event = await self._receive()
         except TimeoutError:
-            self._closed = True
+            pass
         finally:
             self._receiving = None
         if self._closed:
             raise ConnectionLost("the connection is closed")
-        return message
+        if event is None:
+            raise DeadlineExceeded(f"waiting for a message took over {timeout_s:g} s")
+        return event
 
     async def _transmit(self, message: AsgiMessage) -> None:
         try:

@@ -8,41 +8,43 @@ envelope refuses them.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
+from collections.abc import Coroutine
+from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidURI,
-)
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.uri import WebSocketURI, parse_uri
 
 from ..errors import (
     Code,
     ConnectFailed,
-    ConnectionLost,
     DeadlineExceeded,
     ProtocolError,
     UsageError,
 )
 from ..limits import (
-    CLOSE_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
     ENVELOPE_MAX_BYTES,
     SEND_TIMEOUT_S,
 )
 from .address import tls_context
 from .deadline import within
+from .message_pipe import MessagePipe
+from .tls_connect import connect_tls
 
 __all__ = ["WebSocket"]
+
+logger = logging.getLogger("sage.transport")
 
 
 class WebSocket:
     """A connected client. Made by `open`."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
+    def __init__(self, pipe: MessagePipe, ended: asyncio.Event) -> None:
+        self._pipe, self._ended = pipe, ended
 
     @classmethod
     async def open(
@@ -66,49 +68,38 @@ class WebSocket:
         """
         if not _is_wss(url):
             raise UsageError(f"a channel needs a wss:// URL, not {url!r}")
-        opening = _Connect(
-            url,
-            ssl=tls if tls is not None else tls_context(),
-            compression=None,
-            proxy=None,
-            open_timeout=None,
-            close_timeout=CLOSE_TIMEOUT_S,
-            max_size=ENVELOPE_MAX_BYTES,
-            # Messages that wait for us; beyond them the socket is not read.
-            max_queue=4,
-            # Pings keep middleboxes awake, but a pong that waits behind unread
-            # records is no reason to hang up: every wait has a limit of its own.
-            ping_timeout=None,
-        )
+        context = tls if tls is not None else tls_context()
         try:
-            connection = await within(timeout_s, opening, f"connecting to {url}")
+            opening = _upgrade(parse_uri(url), context, timeout_s)
+            return cls(*await within(timeout_s, opening, f"connecting to {url}"))
         except InvalidURI as exc:
             raise UsageError(f"not a WebSocket URL: {url!r}") from exc
         except DeadlineExceeded:  # a TimeoutError, and so an OSError too
             raise
-        except (OSError, InvalidHandshake) as exc:
+        except (OSError, ValueError, InvalidHandshake) as exc:
             raise ConnectFailed(f"cannot connect to {url}: {exc}") from exc
-        return cls(connection)
 
-    async def send(self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S) -> None:
+    def send(
+        self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S
+    ) -> Coroutine[Any, Any, None]:
         """Send UTF-8 bytes as one text message.
 
-        Raises:
+        Raises (when awaited):
             ConnectionLost: the connection has ended.
             DeadlineExceeded: the peer did not read for ``timeout_s``.
         """
-        await self._transmit(message, timeout_s=timeout_s, text=True)
+        return self._pipe.send(message, text=True, timeout_s=timeout_s)
 
-    async def send_binary(
+    def send_binary(
         self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Send bytes as one binary message.
 
-        Raises:
+        Raises (when awaited):
             ConnectionLost: the connection has ended.
             DeadlineExceeded: the peer did not read for ``timeout_s``.
         """
-        await self._transmit(message, timeout_s=timeout_s, text=False)
+        return self._pipe.send(message, text=False, timeout_s=timeout_s)
 
     async def receive(self) -> str:
         """Wait for the next text message.
@@ -123,38 +114,87 @@ class WebSocket:
             raise ProtocolError("a binary message", code=Code.FRAME_MALFORMED)
         return message
 
-    async def receive_any(self) -> str | bytes:
+    def receive_any(self) -> Coroutine[Any, Any, str | bytes]:
         """Wait for the next message: text as ``str``, binary as ``bytes``.
 
-        Raises:
+        Raises (when awaited):
             ConnectionLost: as for `receive`.
         """
-        try:
-            return await self._connection.recv()
-        except ConnectionClosed as exc:
-            raise ConnectionLost(_reason(exc)) from exc
+        return self._pipe.receive()
+
+    async def ping(self, *, timeout_s: float) -> None:
+        """Ask the other end for a sign of life, and wait for it.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+            DeadlineExceeded: no answer within ``timeout_s``; it may stand behind
+                messages that were not read yet.
+        """
+        await self._pipe.ping(timeout_s=timeout_s)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, within a second, whatever the peer does. Idempotent."""
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._connection.close(code, reason)
-        except TimeoutError:
-            self._connection.transport.abort()
-
-    async def _transmit(self, message: bytes, *, timeout_s: float, text: bool) -> None:
-        sending = self._connection.send(message, text=text)
-        try:
-            await within(timeout_s, sending, "sending", may_have_run=True)
-        except ConnectionClosed as exc:
-            raise ConnectionLost(_reason(exc)) from exc
+        self._pipe.say_goodbye(code, reason)
+        await self._ended.wait()
 
 
-class _Connect(connect):
-    """Goes where it was told: a redirect is a failed handshake."""
+async def _upgrade(
+    uri: WebSocketURI, context: ssl.SSLContext, timeout_s: float
+) -> tuple[MessagePipe, asyncio.Event]:
+    upgrading = _Upgrading(uri)
+    try:
+        await connect_tls(uri.host, uri.port, upgrading, context, timeout_s=timeout_s)
+        return await upgrading.done
+    except BaseException:
+        upgrading.give_up()
+        raise
 
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
+
+class _Upgrading(asyncio.Protocol):
+    """Asks for the upgrade. A redirect is a refusal: we go where we were told."""
+
+    def __init__(self, uri: WebSocketURI) -> None:
+        loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[tuple[MessagePipe, asyncio.Event]]
+        self.done = loop.create_future()
+        self._transport: asyncio.Transport | None = None
+        # No extensions: compression would tell an observer about the plaintext.
+        self._frames = ClientProtocol(uri, max_size=ENVELOPE_MAX_BYTES, logger=logger)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of TCP
+        self._transport = transport
+        self._frames.send_request(self._frames.connect())
+        transport.writelines(self._frames.data_to_send())
+
+    def data_received(self, data: bytes) -> None:
+        self._frames.receive_data(data)
+        if self._frames.handshake_exc is not None:
+            self._fail(self._frames.handshake_exc)
+        elif self._frames.events and not self.done.done():
+            self._succeed()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(error or ConnectionResetError("the connection was closed"))
+
+    def give_up(self) -> None:
+        if not self.done.cancel() and not self.done.cancelled():
+            self.done.exception()  # whoever gives up does not ask
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _succeed(self) -> None:
+        if self._transport is None:
+            return
+        # What came with the answer are messages already.
+        self._frames.events = self._frames.events[1:]
+        ended = asyncio.Event()
+        pipe = MessagePipe(self._transport, self._frames, on_ended=ended.set)
+        pipe.data_received(b"")
+        self.done.set_result((pipe, ended))
+
+    def _fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(error)
 
 
 def _is_wss(url: str) -> bool:
@@ -163,13 +203,3 @@ def _is_wss(url: str) -> bool:
         return parts.scheme == "wss" and bool(parts.hostname)
     except ValueError:  # brackets without an IPv6 address
         return False
-
-
-def _reason(exc: ConnectionClosed) -> str:
-    frame = exc.rcvd or exc.sent
-    if frame is None:
-        return "the connection broke"
-    # The peer's words end in logs: no line of theirs may look like one of ours.
-    reason = frame.reason if frame.reason.isprintable() else ascii(frame.reason)
-    detail = f"{frame.code} {reason}".rstrip()
-    return f"the connection was closed ({detail})"

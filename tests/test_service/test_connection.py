@@ -29,7 +29,7 @@ from sage.envelope import (
 )
 from sage.identity import revoke_key
 from sage.limits import ENVELOPE_MAX_BYTES
-from sage.service import Clock, ServiceConfig, hosting
+from sage.service import Clock, ServiceConfig, hosting_websocket
 from sage.service.initiation import initiate
 from sage.service.operation import Operation
 from sage.types import Role
@@ -181,7 +181,9 @@ async def test_a_long_message_before_a_handshake(running, wire):
 async def test_the_same_behind_a_server_that_takes_it(
     running, wire, caplog, monkeypatch
 ):
-    monkeypatch.setattr(hosting, "UNAUTHENTICATED_MAX_BYTES", ENVELOPE_MAX_BYTES)
+    monkeypatch.setattr(
+        hosting_websocket, "UNAUTHENTICATED_MAX_BYTES", ENVELOPE_MAX_BYTES
+    )
     async with running() as url, wire(url) as intruder:
         await intruder.send(b" " * 65_537)
         await intruder.expect_refusal()

@@ -21,7 +21,7 @@ from sage.identity import (
     revoke_key,
 )
 from sage.limits import RESOLUTION_READS_MAX
-from sage.service import Clock
+from sage.service import Clock, serving
 from sage.service.operation import Operation
 from sage.transport import CachingResolver
 
@@ -556,3 +556,35 @@ async def test_an_operation_honours_it(cache, source, ada):
     reads = len(source.reads)
     await operation.pass_gate()
     assert len(source.reads) == reads
+
+
+async def test_a_channel_over_it_and_a_key_that_is_revoked(ada, tls):
+    """Both ends reuse readings; within their time the revocation has arrived."""
+    grace = sage.Agent.generate("did:sage:web:agents.example:grace")
+    source = Source(ada.record, grace.record)
+    ours, theirs = (CachingResolver(source, reuse_s=0.3) for _ in range(2))
+
+    async def echo(message: sage.Message) -> bytes:
+        return b"echo:" + message.payload
+
+    service = sage.Service(agent=grace, resolver=theirs, handler=echo)
+    async with (
+        serving(service, certificate=tls.certificate) as port,
+        sage.connect(
+            f"wss://localhost:{port}/sage",
+            agent=ada,
+            peer=grace.did,
+            resolver=ours,
+            tls=tls.client,
+        ) as channel,
+    ):
+        for _ in range(20):
+            assert await channel.request(b"hello") == b"echo:hello"
+        # Without a cache, twenty requests are eighty readings at the least.
+        assert len(source.reads) < 20
+        source.publish(deactivate(ada.record))
+        await asyncio.sleep(0.35)
+        with pytest.raises(sage.SageError):
+            await channel.request(b"hello")
+    for cache in (ours, theirs):
+        await cache.close()
