@@ -89,7 +89,7 @@ CORE := $(STAMPS)/core-$(TWIN)
 
 # --- what to do --------------------------------------------------------------------
 
-.PHONY: help demo test test-all lint docs bench bench-check sizes resolution clean
+.PHONY: help demo test test-all lint docs bench bench-check sizes resolution http-ratios clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -147,6 +147,9 @@ sizes: $(STAMPS)/with-all $(CORE) ## hold a million sessions, and judge what the
 
 resolution: $(STAMPS)/with-all $(CORE) ## compare a cached resolution with one from a registry
 	@$(RUN) $(PY) asv_bench/scripts/resolution_cache.py
+
+http-ratios: $(STAMPS)/with-all $(CORE) ## measure what signed HTTP costs, and judge it
+	@$(RUN) $(PY) asv_bench/scripts/http_signatures.py
 
 clean: ## remove everything that make made
 	@rm -rf $(VENV) build dist docs/_build sage_secure.egg-info asv_bench/.asv asv_bench/.check.json

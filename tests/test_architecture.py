@@ -53,7 +53,15 @@ SANS_IO = {
     "http",
 }
 # Within a room without I/O, the files that tie it to somebody's client or server.
-SHELLS = {"sage.http.aiohttp_client", "sage.http.auth", "sage.http.middleware"}
+SHELLS = {
+    "sage.http.aiohttp_client",
+    "sage.http.asgi_request",
+    "sage.http.auth",
+    "sage.http.key_lookup",
+    "sage.http.middleware",
+    "sage.http.response_check",
+    "sage.http.signer",
+}
 IO_MODULES = {"asyncio", "socket", "ssl", "time", "random", "secrets", "uuid"}
 KERNELS = {"sage._arguments", "sage._core_py", "sage._accel"}
 

@@ -764,3 +764,116 @@ def test_aes_256_cbc() -> None:
     data = _crypto.aes256_cbc_encrypt(key, bytes(range(16)), block)
     assert data[:16].hex() == "f58c4c04d6e5f1ba779eabfb5f7bfbd6"
     assert len(data) == 32
+
+
+# --- what RFC 9421 adds ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "load"),
+    [
+        ("ecdsa_secp256r1_sha256_p1363_test.json", _crypto.p256_load_public),
+        ("ecdsa_secp384r1_sha384_p1363_test.json", _crypto.p384_load_public),
+    ],
+)
+def test_ecdsa_with_either_s_wycheproof(path: str, load: Any) -> None:
+    verified = 0
+    for group, test in wycheproof(f"Signature/wycheproof/{path}"):
+        key = load(bytes.fromhex(group["publicKey"]["uncompressed"]))
+        message, signature = bytes.fromhex(test["msg"]), bytes.fromhex(test["sig"])
+        if test["result"] == "valid":
+            _crypto.ecdsa_verify_any_s(key, message, signature)
+            verified += 1
+        else:
+            with pytest.raises(AuthenticationError):
+                _crypto.ecdsa_verify_any_s(key, message, signature)
+    assert verified > 100
+
+
+@pytest.mark.parametrize(
+    ("path", "verify"),
+    [
+        ("rsa_pss_4096_sha512_mgf1_64_test.json", _crypto.rsa_pss_verify),
+        ("rsa_signature_2048_sha256_test.json", _crypto.rsa_v1_5_verify),
+    ],
+)
+def test_rsa_wycheproof(path: str, verify: Any) -> None:
+    verified = refused = 0
+    keys: dict[str, Any] = {}
+    for group, test in wycheproof(f"Signature/wycheproof/{path}"):
+        pem = group["publicKeyPem"]
+        key = keys.setdefault(pem, _crypto.load_public_pem(pem.encode()))
+        message, signature = bytes.fromhex(test["msg"]), bytes.fromhex(test["sig"])
+        if test["result"] == "valid":
+            verify(key, message, signature)
+            verified += 1
+        else:  # "acceptable" is what a lax reader of the encoding takes
+            with pytest.raises(AuthenticationError):
+                verify(key, message, signature)
+            refused += 1
+    assert verified >= 5
+    assert refused > 40
+
+
+# RFC 6979, A.2.6, P-384 with SHA-384, message "sample".
+P384_KEY = (
+    "6b9d3dad2e1b8c1c05b19875b6659f4de23c3b667bf297ba9aa47740787137d8"
+    "96d5724e4c70a825f872c9ea60d2edf5"
+)
+P384_SIGNATURE = (
+    "94edbb92a5ecb8aad4736e56c691916b3f88140666ce9fa73d64c4ea95ad133c"
+    "81a648152e44acf96e36dd1e80fabe46"
+    "99ef4aeb15f178cea1fe40db2603138f130e740a19624526203b6351d0a3a94f"
+    "a329c145786e679e7b82c71a38628ac8"
+)
+
+
+def test_p384_signs_as_rfc6979_says() -> None:
+    key = _crypto.p384_load_private(bytes.fromhex(P384_KEY))
+    assert _crypto.p384_sign(key, b"sample").hex() == P384_SIGNATURE
+    public = _crypto.p384_load_public(_crypto.ecdsa_public_bytes(key))
+    _crypto.ecdsa_verify_any_s(public, b"sample", bytes.fromhex(P384_SIGNATURE))
+    fresh = _crypto.p384_generate()
+    signature = _crypto.p384_sign(fresh, b"m")
+    _crypto.ecdsa_verify_any_s(fresh.public_key(), b"m", signature)
+
+
+@pytest.mark.parametrize("size", [0, 32, 47, 49])
+def test_p384_scalars_have_48_bytes(size: int) -> None:
+    with pytest.raises(UsageError, match="48-byte"):
+        _crypto.p384_load_private(bytes(size))
+    with pytest.raises(UsageError):
+        _crypto.p384_load_private(b"\xff" * 48)
+
+
+def test_p384_points_are_uncompressed() -> None:
+    point = _crypto.ecdsa_public_bytes(_crypto.p384_generate())
+    assert len(point) == 97
+    compressed = bytes([2 + point[-1] % 2]) + point[1:49]
+    for wrong in (compressed, point[:-1], b"\x06" + point[1:], bytes(97), b""):
+        with pytest.raises(AuthenticationError):
+            _crypto.p384_load_public(wrong)
+
+
+def test_which_s_is_the_low_one() -> None:
+    half = P256_N // 2
+    assert _crypto.p256_is_low_s(raw(1, half))
+    assert not _crypto.p256_is_low_s(raw(1, half + 1))
+
+
+def test_rsa_signs_what_it_verifies() -> None:
+    key = _crypto.rsa_generate()
+    assert key.key_size == 3072
+    _crypto.rsa_check_size(key)
+    signature = _crypto.rsa_pss_sign(key, b"m")
+    assert signature != _crypto.rsa_pss_sign(key, b"m")  # salted
+    _crypto.rsa_pss_verify(key.public_key(), b"m", signature)
+    with pytest.raises(AuthenticationError):
+        _crypto.rsa_v1_5_verify(key.public_key(), b"m", signature)
+
+
+@pytest.mark.parametrize("pem", [b"", b"nonsense", b"-----BEGIN PRIVATE KEY-----\n"])
+def test_what_is_no_pem(pem: bytes) -> None:
+    for load in (_crypto.load_private_pem, _crypto.load_public_pem):
+        with pytest.raises(UsageError):
+            load(pem)

@@ -42,7 +42,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "extra"), [("websockets", "websocket"), ("typer", "cli")]
+    ("missing", "extra"),
+    [("http_sf", "http"), ("websockets", "websocket"), ("typer", "cli")],
 )
 def test_a_missing_extra_is_named(
     missing: str, extra: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

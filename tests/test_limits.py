@@ -51,6 +51,9 @@ FIXED = {
     "METADATA_MAX_KEYS": 32,
     "METADATA_VALUE_MAX_BYTES": 1024,
     "METADATA_JCS_MAX_BYTES": 4096,
+    "HTTP_CONTENT_MAX_BYTES": 16_777_216,
+    "HTTP_HEAD_MAX_BYTES": 32_768,
+    "HTTP_SIGNATURE_FIELD_MAX_BYTES": 8192,
 }
 
 
@@ -110,6 +113,7 @@ def test_ours_stay_within_the_protocols() -> None:
     assert limits.KEY_BLOCK_BYTES >= (
         limits.SEED_BYTES + limits.TRANSCRIPT_HASH_BYTES + 3 * limits.AEAD_KEY_BYTES
     )
+    assert 2048 <= limits.RSA_KEY_MIN_BITS < limits.RSA_KEY_MAX_BITS
     assert limits.HANDSHAKE_TIMEOUT_S < limits.HANDSHAKE_PENDING_S
     assert limits.IDLE_CONNECTION_TIMEOUT_S <= limits.SESSION_IDLE_S
     assert limits.RESOLUTION_REUSE_S < limits.OBSERVATION_MAX_AGE_S

@@ -5,6 +5,9 @@
 first halves, for whoever must look a key up in between. `Policy` is what a verifier
 demands, `GENERAL` and `V10` are what signatures look like. None of these knows a
 socket, a clock or a source of chance.
+
+What does, and is ready to be dropped in: `SignatureAuth` for httpx and httpx2,
+`AiohttpSignature` for aiohttp, `VerifyMiddleware` for any ASGI application.
 """
 
 from __future__ import annotations
@@ -14,12 +17,18 @@ from typing import TYPE_CHECKING
 from .._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .aiohttp_client import AiohttpSignature
+    from .auth import SignatureAuth
     from .digest import ContentDigester, encode_digest
     from .keys import HttpKey, HttpPublicKey, SignatureKey, VerificationKey
     from .message import RequestMessage, ResponseMessage
+    from .middleware import VerifyMiddleware
+    from .peer import HttpPeer
     from .policy import Policy
     from .profile import GENERAL, V10, Profile
+    from .response_check import ResponseCheck
     from .sign import sign_request, sign_response
+    from .signer import Signer
     from .verify import (
         PendingSignature,
         VerifiedSignature,
@@ -32,17 +41,23 @@ if TYPE_CHECKING:
 __all__ = [
     "GENERAL",
     "V10",
+    "AiohttpSignature",
     "ContentDigester",
     "HttpKey",
+    "HttpPeer",
     "HttpPublicKey",
     "PendingSignature",
     "Policy",
     "Profile",
     "RequestMessage",
+    "ResponseCheck",
     "ResponseMessage",
+    "SignatureAuth",
     "SignatureKey",
+    "Signer",
     "VerificationKey",
     "VerifiedSignature",
+    "VerifyMiddleware",
     "begin_request",
     "begin_response",
     "encode_digest",
@@ -55,19 +70,25 @@ __all__ = [
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "AiohttpSignature": ".aiohttp_client",
         "ContentDigester": ".digest",
         "GENERAL": ".profile",
         "HttpKey": ".keys",
+        "HttpPeer": ".peer",
         "HttpPublicKey": ".keys",
         "PendingSignature": ".verify",
         "Policy": ".policy",
         "Profile": ".profile",
         "RequestMessage": ".message",
+        "ResponseCheck": ".response_check",
         "ResponseMessage": ".message",
+        "SignatureAuth": ".auth",
         "SignatureKey": ".keys",
+        "Signer": ".signer",
         "V10": ".profile",
         "VerificationKey": ".keys",
         "VerifiedSignature": ".verify",
+        "VerifyMiddleware": ".middleware",
         "begin_request": ".verify",
         "begin_response": ".verify",
         "encode_digest": ".digest",

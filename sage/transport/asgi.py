@@ -8,11 +8,12 @@ that knows us hands over the connection itself, and messages never become events
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol
 
 from ..errors import Code, ConnectionLost, DeadlineExceeded, DecodeError, ProtocolError
 from ..limits import CLOSE_TIMEOUT_S, ENVELOPE_MAX_BYTES, SEND_TIMEOUT_S
+from ..types import AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from .deadline import within
 
 __all__ = [
@@ -30,11 +31,6 @@ LIFT_LIMIT: Final = "sage.message-limit"
 
 TAKE_OVER: Final = "sage.take-over"
 """The scope extension of a server that hands its connection over once accepted."""
-
-AsgiScope: TypeAlias = MutableMapping[str, Any]
-AsgiMessage: TypeAlias = MutableMapping[str, Any]
-AsgiReceive: TypeAlias = Callable[[], Awaitable[AsgiMessage]]
-AsgiSend: TypeAlias = Callable[[AsgiMessage], Awaitable[None]]
 
 
 class AsgiWebSocket:

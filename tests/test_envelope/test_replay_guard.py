@@ -369,12 +369,31 @@ def test_a_reservation_comes_from_an_envelope(
         {"sender": None},
         {"nonce": b"A" * 22},
         {"expires": 1.5},
+        {"id": 1},
+        {"id": None, "session_id": SID, "seq": 0},
     ],
     ids=repr,
 )
 def test_half_a_reservation_is_none(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         reservation(**changes)
+
+
+def test_what_has_no_id_uses_up_its_nonce(guard: ReplayGuard) -> None:
+    """A signed HTTP message: its key, whom it is for, its nonce."""
+    one = reservation(id=None, sender=f"{ADA}#sign-1", recipient="grace.example")
+    assert len(one.keys()) == 1
+    reserve(guard, one)
+    with pytest.raises(ReplayError) as caught:
+        reserve(guard, one)
+    assert caught.value.code is Code.SIG_REPLAY
+    for changes in (
+        {"nonce": "another"},
+        {"sender": f"{ADA}#sign-2"},
+        {"recipient": "eve.example"},
+    ):
+        members = {"id": None, "sender": one.sender, "recipient": one.recipient}
+        reserve(guard, reservation(**members | {"nonce": one.nonce} | changes))
 
 
 def test_a_watch_starts_open() -> None:

@@ -1,0 +1,193 @@
+"""`AiohttpSignature`: a client middleware that signs what aiohttp sends."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NoReturn
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.base_protocol import BaseProtocol
+
+from ..errors import Code, ProtocolError, UsageError
+from ..limits import HTTP_CONTENT_MAX_BYTES
+from .keys import SignatureKey
+from .message import RequestMessage, ResponseMessage
+from .raw_fields import decode_fields
+from .response_check import ResponseCheck, after_sending
+from .signer import Signer
+
+__all__ = ["AiohttpSignature"]
+
+_Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
+
+_READ_BYTES: Final = 64 * 1024
+
+
+class AiohttpSignature:
+    """Signs every request of an aiohttp session (RFC 9421).
+
+    For ``aiohttp.ClientSession(middlewares=[…])``. A request that aiohttp sends
+    again, for a redirect or on a new connection, is signed again.
+
+    The signature covers the content through its digest, so the content is read
+    before it is sent: at most ``max_content_bytes`` of it. Longer content can be
+    streamed all the same by whoever knows its digest: a request that has a
+    ``Content-Digest`` already is signed with that one, unread.
+    """
+
+    def __init__(
+        self,
+        key: SignatureKey,
+        *,
+        responses: ResponseCheck | None = None,
+        max_content_bytes: int = HTTP_CONTENT_MAX_BYTES,
+        **signature: Any,
+    ) -> None:
+        """Sign with a key.
+
+        Args:
+            key: an agent's ``signing_key``, or an `HttpKey`.
+            responses: what the answers are held to; ``None`` believes any. A content
+                with a digest is read and checked before aiohttp returns the
+                response, and is asked for without compression.
+            max_content_bytes: how much content of a request is read.
+            signature: ``label``, ``tag``, ``components`` and ``ttl_s`` of `Signer`.
+        """
+        self._signer = Signer(key=key, **signature)
+        self._responses = responses
+        self._max_content_bytes = max_content_bytes
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: _Handler
+    ) -> aiohttp.ClientResponse:
+        """Sign, send, and check the answer; called by aiohttp.
+
+        Raises:
+            UsageError: the request cannot be signed; or its content is too long.
+            PeerError, ResolutionError: the response was refused (`ResponseCheck`).
+        """
+        sent = await self._sign(request)
+        response = await handler(request)
+        if self._responses is None:
+            return response
+        try:
+            await self._check(self._responses, response, sent)
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    async def _sign(self, request: aiohttp.ClientRequest) -> RequestMessage:
+        """Put the fields of a new signature into a request; return what goes out."""
+        headers = request.headers
+        if request.compress:
+            raise UsageError("content that aiohttp compresses cannot be signed")
+        if self._responses is not None:
+            headers["Accept-Encoding"] = "identity"
+        content = None if "Content-Digest" in headers else await self._read(request)
+        for name in ("Signature", "Signature-Input"):
+            headers.popall(name, None)
+        for name, value in self._signer.sign_request(_message(request, content)):
+            headers[name] = value
+        return _message(request, content)
+
+    async def _read(self, request: aiohttp.ClientRequest) -> bytes:
+        """Return the content, and put what was read in its place."""
+        body = request.body
+        if isinstance(body, bytes):
+            return body
+        collected = _Collector(self._max_content_bytes)
+        await body.write(collected)
+        content = bytes(collected.content)
+        if not isinstance(body, aiohttp.BytesPayload):
+            # Not bytes: aiohttp warns of long ones, and writes a file in parts.
+            await request.update_body(io.BytesIO(content))
+        return content
+
+    async def _check(
+        self,
+        responses: ResponseCheck,
+        response: aiohttp.ClientResponse,
+        sent: RequestMessage,
+    ) -> None:
+        head = ResponseMessage(
+            status=response.status,
+            fields=decode_fields(response.raw_headers),
+            content=None,
+        )
+        check = await responses.check(head, request=sent)
+        if check is None:
+            return
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            with after_sending():
+                # aiohttp has undone it: what was signed is not there any more.
+                raise ProtocolError("a compressed answer", code=Code.DIGEST_MISMATCH)
+        content = bytearray()
+        async for part in response.content.iter_chunked(_READ_BYTES):
+            check.update(part)  # and no further than the policy's limit
+            content += part
+        check.finish()
+        response.content = _filled_reader(bytes(content))
+
+    def __repr__(self) -> str:
+        return f"<AiohttpSignature {self._signer.key.kid}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an AiohttpSignature holds a private key, never pickled")
+
+
+class _Collector(AbstractStreamWriter):
+    """Takes what a payload writes, up to a limit."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.content = bytearray()
+        self._max_bytes = max_bytes
+
+    async def write(self, chunk: bytes | bytearray | memoryview) -> None:
+        self.content += chunk
+        if len(self.content) > self._max_bytes:
+            raise UsageError(
+                f"over {self._max_bytes} bytes of content: give the request its "
+                "Content-Digest, or raise max_content_bytes"
+            )
+
+    async def write_eof(self, chunk: bytes = b"") -> None:
+        await self.write(chunk)
+
+    async def drain(self) -> None:
+        """Nothing waits."""
+
+    def enable_compression(
+        self, encoding: str = "deflate", strategy: int | None = None
+    ) -> None:
+        raise UsageError("content that aiohttp compresses cannot be signed")
+
+    def enable_chunking(self) -> None:
+        """Only a connection chunks."""
+
+    async def write_headers(self, status_line: str, headers: Any) -> None:
+        """Only a connection has a head."""
+
+
+def _message(request: aiohttp.ClientRequest, content: bytes | None) -> RequestMessage:
+    url = request.url
+    return RequestMessage(
+        method=request.method,
+        target_uri=f"{url.scheme}://{url.host_port_subcomponent}{url.raw_path_qs}",
+        fields=tuple((str(n), v) for n, v in request.headers.items()),
+        content=content,
+    )
+
+
+def _filled_reader(content: bytes) -> aiohttp.StreamReader:
+    """Return a reader that is at its end once ``content`` was read."""
+    loop = asyncio.get_running_loop()
+    # With room for all of it, so that it never asks its protocol to pause.
+    limit = max(len(content), _READ_BYTES)
+    reader = aiohttp.StreamReader(BaseProtocol(loop), limit=limit, loop=loop)
+    reader.feed_data(content)
+    reader.feed_eof()
+    return reader

@@ -1,0 +1,133 @@
+"""Who may answer, and which answers are believed without a digest."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+import sage
+from sage.errors import (
+    AuthenticationError,
+    Code,
+    DecodeError,
+    ProtocolError,
+    UsageError,
+)
+from sage.http import (
+    HttpKey,
+    Policy,
+    RequestMessage,
+    ResponseCheck,
+    ResponseMessage,
+    Signer,
+    sign_response,
+)
+
+GRACE = "did:sage:web:agents.example:grace"
+EVENTS = (("content-type", "Text/Event-Stream ; charset=utf-8"),)
+
+
+@pytest.fixture
+def asked(ada) -> RequestMessage:
+    request = RequestMessage(method="GET", target_uri="https://a.example/x")
+    return request.with_fields(*Signer(key=ada.signing_key).sign_request(request))
+
+
+@pytest.fixture
+def check(resolver) -> ResponseCheck:
+    return ResponseCheck(
+        resolver=resolver, peer=GRACE, unsigned_streams={"text/event-stream"}
+    )
+
+
+def answer(grace, asked, **options) -> ResponseMessage:
+    """Return a signed response, its content not yet read."""
+    response = ResponseMessage(status=options.pop("status", 200), **options)
+    fields = Signer(key=grace.signing_key).sign_response(response, request=asked)
+    return dataclasses.replace(response.with_fields(*fields), content=None)
+
+
+async def test_a_content_must_be_the_digests(check, grace, asked):
+    held = await check.check(answer(grace, asked, content=b"abc"), request=asked)
+    assert held is not None
+    held.update(b"abc")
+    held.finish()
+    held.update(b"d")
+    with pytest.raises(AuthenticationError) as refused:
+        held.finish()
+    assert refused.value.code is Code.DIGEST_MISMATCH
+    assert refused.value.may_have_run
+
+
+async def test_an_empty_content_needs_no_digest(check, grace, asked):
+    empty = (("Content-Length", "0"),)
+    held = await check.check(answer(grace, asked, fields=empty), request=asked)
+    assert held is not None
+    held.finish()
+    with pytest.raises(ProtocolError) as refused:
+        held.update(b"x")
+    assert refused.value.code is Code.DIGEST_MISSING
+    assert refused.value.may_have_run
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_what_has_no_content_is_not_checked(check, grace, asked, status):
+    response = answer(grace, asked, status=status)
+    assert await check.check(response, request=asked) is None
+
+
+async def test_a_named_stream_is_believed(check, grace, asked):
+    stream = answer(grace, asked, fields=EVENTS, content=None)
+    assert await check.check(stream, request=asked) is None
+
+
+async def test_a_named_stream_with_a_digest_is_checked(check, grace, asked):
+    events = answer(grace, asked, fields=EVENTS, content=b"data: 1\n\n")
+    assert await check.check(events, request=asked) is not None
+
+
+async def test_a_refusal_is_told_by_its_status(check, asked):
+    with pytest.raises(ProtocolError, match="401") as refused:
+        await check.check(ResponseMessage(status=401), request=asked)
+    assert refused.value.code is Code.SIG_MISSING
+    assert refused.value.may_have_run
+
+
+async def test_other_streams_are_not_believed(check, grace, asked):
+    stream = answer(grace, asked, fields=(("content-type", "a/b"),), content=None)
+    with pytest.raises(ProtocolError) as refused:
+        await check.check(stream, request=asked)
+    assert refused.value.code is Code.DIGEST_MISSING
+
+
+async def test_a_stream_whose_type_is_anybodys_is_not_believed(check, grace, asked):
+    stream = ResponseMessage(status=200, content=None)
+    fields = Signer(key=grace.signing_key).sign_response(stream, request=asked)
+    typed = stream.with_fields(*fields, *EVENTS)
+    with pytest.raises(ProtocolError) as refused:
+        await check.check(typed, request=asked)
+    assert refused.value.code is Code.SIG_COVERAGE
+
+
+async def test_a_server_without_a_did_is_known_by_its_key(ada, asked):
+    key = HttpKey.generate("server", "ecdsa-p384-sha384")
+    response = ResponseMessage(status=200, content=b"abc")
+    fields = sign_response(
+        response, key, request=asked, created=1, expires=None, nonce=None
+    )
+    policy = Policy(require_nonce=False, require_expires=False, max_age_s=None)
+    check = ResponseCheck(keys={"server": key.verification_key()}, policy=policy)
+    arrived = dataclasses.replace(response.with_fields(*fields), content=None)
+    assert await check.check(arrived, request=asked) is not None
+
+
+def test_whose_answers_must_be_said():
+    with pytest.raises(UsageError, match="name a peer"):
+        ResponseCheck(resolver=sage.MemoryResolver())
+    with pytest.raises(UsageError):
+        ResponseCheck()
+    with pytest.raises(UsageError):
+        ResponseCheck(peer=GRACE)
+    with pytest.raises(DecodeError):
+        ResponseCheck(resolver=sage.MemoryResolver(), peer="grace")

@@ -1,0 +1,106 @@
+"""What the drop-ins sign with: now, and never the same nonce twice."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sage.errors import Code, ProtocolError
+from sage.http import (
+    Policy,
+    RequestMessage,
+    ResponseMessage,
+    Signer,
+    verify_request,
+    verify_response,
+)
+
+
+@pytest.fixture
+def request_() -> RequestMessage:
+    return RequestMessage(
+        method="POST",
+        target_uri="https://a.example/x",
+        fields=(("Content-Type", "text/plain"),),
+        content=b"content",
+    )
+
+
+def key_of(agent):
+    kid = agent.signing_key.kid
+    return agent.record.find_signing_key(kid, unix_time=int(time.time()))
+
+
+def test_requests_are_signed_now_for_a_minute(ada, request_):
+    before = int(time.time())
+    signer = Signer(key=ada.signing_key)
+    signed = [request_.with_fields(*signer.sign_request(request_)) for _ in range(10)]
+    proofs = [
+        verify_request(request, key_of(ada), unix_time=before) for request in signed
+    ]
+    assert len({proof.nonce for proof in proofs}) == 10
+    assert all(len(proof.nonce or "") == 22 for proof in proofs)
+    for proof in proofs:
+        assert before <= (proof.created or 0) <= time.time()
+        assert (proof.expires or 0) - (proof.created or 0) == 60
+
+
+def test_a_response_is_bound_to_its_request(ada, grace, request_):
+    asked = request_.with_fields(*Signer(key=ada.signing_key).sign_request(request_))
+    answer = ResponseMessage(status=200, content=b"answer")
+    fields = Signer(key=grace.signing_key).sign_response(answer, request=asked)
+    proof = verify_response(
+        answer.with_fields(*fields),
+        key_of(grace),
+        request=asked,
+        unix_time=int(time.time()),
+    )
+    assert '"signature";req' in proof.covered
+    assert '"content-digest"' in proof.covered
+
+
+def test_the_head_of_a_stream_is_signed_without_a_digest(ada, grace, request_):
+    asked = request_.with_fields(*Signer(key=ada.signing_key).sign_request(request_))
+    fields = (("Content-Type", "text/event-stream"),)
+    stream = ResponseMessage(status=200, fields=fields, content=None)
+    signed = stream.with_fields(
+        *Signer(key=grace.signing_key).sign_response(stream, request=asked)
+    )
+    now = int(time.time())
+    with pytest.raises(ProtocolError) as refused:
+        verify_response(signed, key_of(grace), request=asked, unix_time=now)
+    assert refused.value.code is Code.DIGEST_MISSING
+    proof = verify_response(
+        signed,
+        key_of(grace),
+        request=asked,
+        policy=Policy(require_digest=False),
+        unix_time=now,
+    )
+    assert proof.covered == (
+        '"@status"',
+        '"@method";req',
+        '"@target-uri";req',
+        '"@authority";req',
+        '"content-digest";req',
+        '"signature";req',
+        '"content-type"',
+    )
+
+
+def test_the_settings_are_the_callers(ada, request_):
+    signer = Signer(
+        key=ada.signing_key,
+        label="mine",
+        tag="orders",
+        components=["@method", "@target-uri", "@authority", "content-digest"],
+        ttl_s=5,
+    )
+    signed = request_.with_fields(*signer.sign_request(request_))
+    policy = Policy(label="mine", tag="orders")
+    proof = verify_request(
+        signed, key_of(ada), policy=policy, unix_time=int(time.time())
+    )
+    assert (proof.expires or 0) - (proof.created or 0) == 5
+    assert '"content-type"' not in proof.covered
