@@ -53,7 +53,7 @@ async def test_an_unknown_authority(tls):
 async def test_nobody_listens(tls):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionError):
         await connect_tls("localhost", port, Reading(), tls.client, timeout_s=5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -64,6 +65,9 @@ def loadtest_service(
     allow_connections(connections)
     log_to_stderr()
 
+    # Before anybody listens: signatures over HTTPS cover the address, port included.
+    port = port or _free_port(host)
+
     def ready(address: str) -> None:
         url = f"wss://{address}/sage"
         text = f"{agent.did} listens at {url}"
@@ -78,13 +82,30 @@ def loadtest_service(
             # What is replayed from before a restart can only be echoed.
             guard=MemoryReplayGuard(max_entries=_GUARD_ENTRIES, assume_no_history=True),
             # One more, so that whoever measures can always ask.
-            config=service.ServiceConfig(max_connections=connections + 1),
+            config=service.ServiceConfig(
+                max_connections=connections + 1,
+                https_endpoints=frozenset({f"https://{_authority(host, port)}/sage"}),
+                max_https_sessions=4 * (connections + 1),
+                max_https_sessions_per_peer=4 * (connections + 1),
+            ),
         )
         return await run_until_stopped(
             app, certificate=certificate, key=key, host=host, port=port, ready=ready
         )
 
     return asyncio.run(run())
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _free_port(host: str) -> int:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def _read_records(folder: Path) -> list[AgentRecord]:

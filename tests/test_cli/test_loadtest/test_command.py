@@ -17,7 +17,7 @@ from sage.cli.exits import Exit
 from ..conftest import ADA, GRACE, House, Run, interruptible, one_line, running
 
 
-@pytest.mark.parametrize("mode", ["request", "stream"])
+@pytest.mark.parametrize("mode", ["request", "stream", "http"])
 def test_without_a_url_it_tests_itself(run: Run, tmp_path: Path, mode: str) -> None:
     ended = run(
         *("loadtest", "--mode", mode, "--duration", "0.4", "--warm-up", "0.1"),
