@@ -94,7 +94,7 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
                 self._url,
                 client=self._https or open_https(self._config.https, tls=self._tls),
                 owned=self._https is None,
-                key=self._agent.signing_key,
+                find_key=self._agent.find_signing_key,
                 unix_time=self._clock.unix_time,
             )
         socket = await WebSocket.open(

@@ -30,7 +30,8 @@ class HttpsCourier:
         url: the service's endpoint.
         client: posts; closed with the channel where ``owned``.
         owned: whether nobody else uses the client.
-        key: ours, which signs both the envelopes and the requests around them.
+        find_key: returns our key of a name. What signs the request around an envelope
+            is the envelope's own: during a rotation a session keeps to its older one.
         unix_time: wall seconds.
 
     Raises:
@@ -47,19 +48,20 @@ class HttpsCourier:
         *,
         client: HttpsClient,
         owned: bool,
-        key: SigningKey,
+        find_key: Callable[[str], SigningKey],
         unix_time: Callable[[], int],
     ) -> None:
         self._endpoint = canonical_endpoint(url)
         self._client, self._owned = client, owned
-        self._key, self._unix_time = key, unix_time
+        self._find_key, self._unix_time = find_key, unix_time
 
     def start(self, *, feed: Feed, fail: Report, identifier: str) -> None:
         """Nothing arrives unasked; see `Courier`."""
 
     async def ask(self, request: Request, progress: Progress) -> Reply:
         """Post a request; see `Courier`."""
-        sent = wrap_request(request, self._key, endpoint=self._endpoint)
+        key = self._find_key(request.kid)
+        sent = wrap_request(request, key, endpoint=self._endpoint)
         # Until we know better: a call that is cancelled never learns how far it came.
         progress.sent = True
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..envelope import Request, Response, decode_envelope
 from ..errors import (
@@ -91,9 +91,11 @@ class HttpsHost:
             await self._send(asked, 500, (("connection", "close"),), _REFUSED)
 
     async def _serve(self, asked: AsgiHttpRequest) -> None:
-        message = await self._read(asked)
-        size = len(message.content or b"")
-        await self._host.budget.acquire(size)
+        with self._taking() as take:
+            message = await self._read(asked, take)
+            size = len(message.content or b"")
+            # Until there is room among those that are answered, it counts as read.
+            await self._host.budget.acquire(size)
         try:
             await self._answer(asked, message)
         finally:
@@ -103,7 +105,8 @@ class HttpsHost:
         began = self._host.clock.now()
         request, response = await self._accept(message)
         asked.trust()
-        key = self._host.agent.signing_key
+        # The envelope's own key: during a rotation a session keeps to its older one.
+        key = self._host.agent.find_signing_key(response.kid)
         wrapped = wrap_response(response, key, request=message)
         content = wrapped.content or b""
         await self._send(asked, wrapped.status, wrapped.fields, content)
@@ -112,7 +115,9 @@ class HttpsHost:
             self._host.metrics, Carriage.HTTPS, request, response, seconds=seconds
         )
 
-    async def _read(self, asked: AsgiHttpRequest) -> RequestMessage:
+    async def _read(
+        self, asked: AsgiHttpRequest, take: Callable[[int], None]
+    ) -> RequestMessage:
         """Read the body: long ones only of peers that have proven who they are."""
         asked.check_framing()
         config, known = self._host.config, self._sessions.knows(_sender(asked))
@@ -120,19 +125,7 @@ class HttpsHost:
         timeout_s = (
             config.handler_timeout_s if known else config.first_message_timeout_s
         )
-        taken = 0
-
-        def take(count: int) -> None:
-            nonlocal taken
-            taken += count
-            self._bytes += count
-            if self._bytes > HTTPS_BODIES_MAX_BYTES:
-                raise Overloaded("too many bytes at once")
-
-        try:
-            return await asked.read(max_bytes=limit, timeout_s=timeout_s, take=take)
-        finally:
-            self._bytes -= taken
+        return await asked.read(max_bytes=limit, timeout_s=timeout_s, take=take)
 
     async def _accept(self, message: RequestMessage) -> tuple[Request, Response]:
         """Have both signatures verified and the message accepted, in one step."""
@@ -162,6 +155,23 @@ class HttpsHost:
         sending = asked.respond(status, fields, content)
         with contextlib.suppress(ConnectionLost, DeadlineExceeded):
             await within(SEND_TIMEOUT_S, sending, "sending")
+
+    @contextlib.contextmanager
+    def _taking(self) -> Iterator[Callable[[int], None]]:
+        """Count the bytes of one body that are here before it may be answered."""
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            taken += count
+            self._bytes += count
+            if self._bytes > HTTPS_BODIES_MAX_BYTES:
+                raise Overloaded("too many bytes at once")
+
+        try:
+            yield take
+        finally:
+            self._bytes -= taken
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:

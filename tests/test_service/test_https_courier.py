@@ -28,7 +28,7 @@ from sage.errors import (
 )
 from sage.identity import SigningKey
 from sage.limits import MAX_REQUESTS_IN_FLIGHT
-from sage.service import ClientConfig, Message, ServiceConfig, serving
+from sage.service import ClientConfig, Message, Rotation, ServiceConfig, serving
 from sage.service.courier import Progress
 from sage.service.https_courier import HttpsCourier
 from sage.transport import HttpResponse, HttpsPool, HttpsPoolConfig
@@ -125,6 +125,21 @@ async def test_a_channel_renews_its_session(secure, connecting):
             assert await channel.request(b"%d" % n) == b"echo:%d" % n
             await asyncio.sleep(0.01)
         assert channel.session_id != first
+
+
+async def test_channels_outlive_a_rotation(secure, connecting, ada, grace, resolver):
+    def rotation_of(agent):
+        return Rotation(agent, save=lambda _: None, publish=resolver.publish)
+
+    async with secure() as url, connecting(url) as channel:
+        session = channel.session_id
+        for rotation in (rotation_of(grace), rotation_of(ada)):
+            for _ in range(3):  # the fourth step revokes the keys of this session
+                rotation.step(unix_time=CLOCK.unix_time(), early=True)
+                assert await channel.request(b"x") == b"echo:x"
+        assert channel.session_id == session
+        async with connecting(url) as another:
+            assert await another.request(b"y") == b"echo:y"
 
 
 async def test_streams_need_a_websocket(secure, connecting):
@@ -227,7 +242,7 @@ async def test_a_key_that_http_does_not_allow(secure, connecting, resolver):
         "https://localhost/sage",
         client=Never(),
         owned=False,
-        key=key,
+        find_key=lambda _: key,
         unix_time=CLOCK.unix_time,
     )
     with pytest.raises(UsageError):
