@@ -93,7 +93,11 @@ def require_room(request: RequestMessage, max_bytes: int) -> None:
         DecodeError: it is too long (``size.exceeded``).
     """
     announced = _framing(request.fields).get("content-length", "0")
-    if announced.isdecimal() and int(announced) > max_bytes:
+    # There may be any number of leading zeros, and `int` takes only so many digits.
+    digits = announced.lstrip("0") or "0"
+    if digits.isdecimal() and (
+        len(digits) > len(str(max_bytes)) or int(digits) > max_bytes
+    ):
         raise DecodeError(f"over {max_bytes} bytes of content", code=Code.SIZE_EXCEEDED)
 
 

@@ -20,6 +20,7 @@ from sage.http.asgi_request import (
 )
 from sage.http.content_check import AnyContent, NoContent
 from sage.http.digest import ContentDigester, encode_digest, parse_digest
+from sage.http.message import RequestMessage
 
 
 def scope(**changes: Any) -> dict[str, Any]:
@@ -108,6 +109,22 @@ def test_announced_lengths_have_a_limit():
     with pytest.raises(DecodeError) as refused:
         require_room(request, 8)
     assert refused.value.code is Code.SIZE_EXCEEDED
+
+
+@pytest.mark.parametrize("zeros", [0, 5000])  # some servers let any number through
+def test_a_length_of_any_number_of_digits(zeros: int) -> None:
+    def announcing(digits: str) -> RequestMessage:
+        length = b"0" * zeros + digits.encode()
+        return request_of(
+            scope(headers=[(b"content-length", length)]), "https://a.example"
+        )
+
+    require_room(announcing("10"), 10)
+    require_room(announcing("0"), 10)
+    for digits in ("11", "9" * 5000):
+        with pytest.raises(DecodeError) as refused:
+            require_room(announcing(digits), 10)
+        assert refused.value.code is Code.SIZE_EXCEEDED
 
 
 class Wire:
