@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, quote
 
@@ -24,6 +25,7 @@ _DEFAULT_PORTS: Final = {"https": "443", "http": "80"}
 
 # A query within the 32 KiB of a head; more parameters than this are no form.
 _QUERY_PARAMETERS_MAX: Final = 256
+_FORMS_KEPT: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,18 @@ def query_parameter(query: str, name: str) -> str:
         ProtocolError: absent, or there more than once (``sig.base-mismatch``).
         DecodeError: more parameters than anybody needs (``sig.malformed``).
     """
+    values = _form(query).get(name, ())
+    if len(values) != 1:
+        raise ProtocolError(
+            "a covered query parameter is there once", code=Code.SIG_BASE_MISMATCH
+        )
+    return _form_encoded(values[0])
+
+
+# A stranger may have 64 parameters of one long query covered: it is read once.
+@lru_cache(maxsize=_FORMS_KEPT)
+def _form(query: str) -> dict[str, list[str]]:
+    """Return the values of each parameter, decoded, by its encoded name."""
     try:
         pairs = parse_qsl(
             query.removeprefix("?"),
@@ -90,12 +104,10 @@ def query_parameter(query: str, name: str) -> str:
         )
     except ValueError:
         raise _malformed() from None
-    values = [value for key, value in pairs if _form_encoded(key) == name]
-    if len(values) != 1:
-        raise ProtocolError(
-            "a covered query parameter is there once", code=Code.SIG_BASE_MISMATCH
-        )
-    return _form_encoded(values[0])
+    values: dict[str, list[str]] = {}
+    for key, value in pairs:
+        values.setdefault(_form_encoded(key), []).append(value)
+    return values
 
 
 def _form_encoded(text: str) -> str:

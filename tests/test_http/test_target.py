@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from urllib.parse import quote
 
 import pytest
@@ -161,3 +162,15 @@ def test_parameters_round_trip(name: str, value: str) -> None:
         return  # a lone surrogate is no text
     found = query_parameter(query, encoded.replace("%2A", "*").replace("~", "%7E"))
     assert found == quote(value, safe="*").replace("~", "%7E")
+
+
+def test_many_parameters_of_one_long_query_cost_one_reading() -> None:
+    wanted = [f"p{n}" for n in range(60)]
+    long = [f"{'%ff' * 70}{n}=1" for n in range(190)]
+    query = "&".join([f"{name}={name}" for name in wanted] + long)
+    began = time.process_time()
+    query_parameter(query, wanted[0])
+    once = time.process_time() - began
+    began = time.process_time()
+    assert [query_parameter(query, name) for name in wanted] == wanted
+    assert time.process_time() - began < 5 * once
