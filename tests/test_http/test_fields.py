@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from sage.errors import Code, DecodeError, ProtocolError
@@ -95,3 +97,11 @@ def test_some_fields_come_once(name: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         check_unrepeated(lines_by_name(((name, "a"), (name.lower(), "a"))))
     assert caught.value.code is Code.SIG_MALFORMED
+
+
+def test_a_run_of_white_space_costs_no_more_than_its_length() -> None:
+    line = "a" + " " * 1_000_000 + "b\n"
+    began = time.process_time()
+    assert unfolded(line) == line
+    assert time.process_time() - began < 1  # its square: ten minutes
+    assert unfolded("a" + " " * 100 + "\r\n" + " \t" * 100 + "b") == "a b"
