@@ -58,6 +58,7 @@ __all__: Final = [
     "HTTP_CONTENT_MAX_BYTES",
     "HTTP_HEAD_MAX_BYTES",
     "HTTP_PARSED_CACHE_ENTRIES",
+    "HTTP_PARSED_CACHE_TEXT_MAX",
     "HTTP_SIGNATURE_FIELD_MAX_BYTES",
     "IDLE_CONNECTION_TIMEOUT_S",
     "JSON_DEPTH_MAX",
@@ -433,8 +434,11 @@ REGISTRY_RECORD_TTL_S: Final = 5
 # cost to look up (a field parsed, a query taken apart) is bounded by their number.
 SIGNATURE_COMPONENTS_MAX: Final = 64
 
-# Parsed Signature-Input fields and component lists, each of at most 8 KiB of text.
+# Parsed Signature-Input fields and component lists. A field of 8 KiB can take 300 KiB
+# once it is parsed, and it is a stranger's: only those of at most 1 KiB, which is three
+# times what one signature needs, are kept, so that all of them stay below 20 MiB.
 HTTP_PARSED_CACHE_ENTRIES: Final = 512
+HTTP_PARSED_CACHE_TEXT_MAX: Final = 1024
 
 # Below 2048 bits RSA is broken within reach (NIST SP 800-131A); above 8192 one
 # verification costs a millisecond and nobody gains by it.

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 from ..errors import Code, DecodeError
-from ..limits import HTTP_PARSED_CACHE_ENTRIES
+from ..limits import HTTP_PARSED_CACHE_ENTRIES, HTTP_PARSED_CACHE_TEXT_MAX
 from .component import Component, check_distinct, parse_components, parsed_component
 from .structured import parse_structured, serialize_member
 
@@ -57,7 +57,6 @@ class SignatureInput:
     text: str
 
 
-@lru_cache(maxsize=HTTP_PARSED_CACHE_ENTRIES)
 def parse_signature_input(text: str) -> Mapping[str, SignatureInput]:
     """Parse the field's combined value: what each label covers, and how.
 
@@ -65,11 +64,20 @@ def parse_signature_input(text: str) -> Mapping[str, SignatureInput]:
         DecodeError: not a dictionary of inner lists of component identifiers, or
             something in it twice (``sig.malformed``).
     """
+    # What a stranger makes long is read, and not kept.
+    kept = len(text) <= HTTP_PARSED_CACHE_TEXT_MAX
+    return _parsed_once(text) if kept else _parsed(text)
+
+
+def _parsed(text: str) -> Mapping[str, SignatureInput]:
     found = _ONE_INPUT.match(text)
     if found is not None:
         return {found[1]: _plain(found[2], found[3])}
     members = parse_structured(text, "dictionary")
     return MappingProxyType({name: _member(m) for name, m in members.items()})
+
+
+_parsed_once: Final = lru_cache(maxsize=HTTP_PARSED_CACHE_ENTRIES)(_parsed)
 
 
 def parse_signatures(text: str) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import http_sf
@@ -10,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sage.errors import Code, DecodeError
+from sage.http import signature_input
 from sage.http.signature_input import (
     encode_signature,
     encode_string,
@@ -113,7 +115,7 @@ def test_what_was_parsed_is_kept_by_its_text() -> None:
     first, second = parse_signature_input(one), parse_signature_input(other)
     # Another nonce: the list of components is the same object all the same.
     assert first["sig1"].components is second["sig1"].components
-    assert parse_signature_input.cache_info().maxsize == 512
+    assert signature_input._parsed_once.cache_info().maxsize == 512
 
 
 # --- the quick way against the library ---------------------------------------------
@@ -208,3 +210,18 @@ def test_strings_and_labels() -> None:
     assert is_label("*a_-.*")
     for wrong in ("", "Sig", "1a", "a b", "a\n", "ä"):
         assert not is_label(wrong)
+
+
+def test_what_a_stranger_makes_long_is_not_kept() -> None:
+    def field(number: int, members: int) -> str:
+        return ",".join([f"a=();x={number}", *(f"a{n}=()" for n in range(members))])
+
+    assert parse_signature_input(field(0, 9)) is parse_signature_input(field(0, 9))
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            assert len(parse_signature_input(field(number, 900))) == 901
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 20 * 10_000  # kept, each would hold 270,000
