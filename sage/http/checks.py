@@ -24,6 +24,7 @@ from .message import RequestMessage
 from .parameters import SignatureParameters
 from .policy import Policy
 from .signature_input import SignatureInput, parse_signature_input, parse_signatures
+from .structured import parse_structured
 
 __all__ = [
     "check_algorithm",
@@ -189,6 +190,9 @@ def check_digests(
     content = view.message.content
     value = view.field("content-digest")
     if not any(map(_covers_digest, components)):
+        if value is not None:
+            # An answer covers the digest of what it answers, whoever put it there.
+            parse_structured(value, "dictionary", code=Code.DIGEST_MISMATCH)
         if content == b"" or not policy.require_digest:
             return _NO_DIGESTS
         if value is None:

@@ -678,3 +678,16 @@ async def test_fastapi_reads_streamed_content(running, ada, tls):
                 f"{site.url}/{path}", content=parts(), headers=headers
             )
             assert (false.status_code, false.text) == (401, "authentication failed")
+
+
+# --- what breaks other readers ----------------------------------------------------
+
+
+@pytest.mark.parametrize("digest", ["sha-256=:\xe9:", "no digest"])
+async def test_a_digest_that_no_answer_can_cover(
+    running, signs, to_wire, grace, digest
+):
+    async with running(sign_with=grace.signing_key) as site:
+        request = signs(site, b"", method="GET").with_fields(("content-digest", digest))
+        assert await site.status(to_wire(request)) == 401
+    assert site.app.calls == []
