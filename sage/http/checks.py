@@ -221,17 +221,18 @@ def check_target(view: MessageView, policy: Policy) -> None:
         raise ProtocolError("meant for somebody else", code=Code.SIG_BINDING)
 
 
-def check_sender(
-    view: MessageView, components: tuple[Component, ...], keyid: str | None
-) -> None:
-    """Check that a covered ``X-SAGE-DID`` is the key's.
+def check_sender(view: MessageView, keyid: str | None) -> None:
+    """Check that ``X-SAGE-DID`` is the key's, where it is there, covered or not.
+
+    Whoever reads it believes it, and anybody on the way may add what is not covered.
 
     Raises:
         ProtocolError: it names somebody else (``sig.binding``).
     """
-    if not any(c.name == "x-sage-did" and c.plain for c in components):
+    named = view.field("x-sage-did")
+    if named is None:
         return
-    if keyid is None or view.field("x-sage-did") != keyid.partition("#")[0]:
+    if keyid is None or named != keyid.partition("#")[0]:
         raise ProtocolError("X-SAGE-DID is not the key's", code=Code.SIG_BINDING)
 
 

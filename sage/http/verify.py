@@ -342,7 +342,7 @@ def _begin(view: MessageView, policy: Policy, unix_time: int) -> PendingSignatur
     if parameters.alg is not None:
         check_algorithm(parameters.alg, policy)
     check_times(parameters, policy, unix_time)
-    check_sender(view, given.components, parameters.keyid)
+    check_sender(view, parameters.keyid)
     if isinstance(view.message, RequestMessage):
         check_target(view, policy)
     digests = check_digests(view, given.components, policy)

@@ -30,6 +30,7 @@ from sage.http import (
     SignatureAuth,
     VerifyMiddleware,
     encode_digest,
+    sign_request,
 )
 from sage.identity import PublicKey, SigningKey
 
@@ -690,4 +691,20 @@ async def test_a_digest_that_no_answer_can_cover(
     async with running(sign_with=grace.signing_key) as site:
         request = signs(site, b"", method="GET").with_fields(("content-digest", digest))
         assert await site.status(to_wire(request)) == 401
+    assert site.app.calls == []
+
+
+@pytest.mark.parametrize("component", [None, '"x-sage-did";bs'])
+async def test_somebody_elses_did_beside_the_signature(
+    running, signs, to_wire, ada, component
+):
+    async with running() as site:
+        bare = without(signs(site, b"", method="GET"), "signature", "signature-input")
+        named = bare.with_fields(("x-sage-did", MALLORY))
+        covered = ["@method", "@target-uri", "@authority"]
+        covered += [] if component is None else [component]
+        now = int(time.time())
+        settings = {"created": now, "expires": now + 60, "nonce": "once"}
+        added = sign_request(named, ada.signing_key, components=covered, **settings)
+        assert await site.status(to_wire(named.with_fields(*added))) == 401
     assert site.app.calls == []
