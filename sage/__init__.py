@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .service import (
         Agent,
         Channel,
+        ChannelPool,
         ClientConfig,
         Message,
         Registry,
@@ -40,18 +41,26 @@ if TYPE_CHECKING:
         connect,
     )
     from .session import Session
-    from .transport import HostAddress, WebResolver
+    from .transport import (
+        CachingResolver,
+        HostAddress,
+        RedisReplayGuard,
+        WebResolver,
+    )
     from .types import Role
 
 __all__ = [
     "Agent",
+    "CachingResolver",
     "Channel",
+    "ChannelPool",
     "ClientConfig",
     "FileResolver",
     "HostAddress",
     "MemoryReplayGuard",
     "MemoryResolver",
     "Message",
+    "RedisReplayGuard",
     "Registry",
     "RemoteFailure",
     "Role",
@@ -74,13 +83,16 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Agent": ".service",
+        "CachingResolver": ".transport",
         "Channel": ".service",
+        "ChannelPool": ".service",
         "ClientConfig": ".service",
         "FileResolver": ".identity",
         "HostAddress": ".transport",
         "MemoryReplayGuard": ".envelope",
         "MemoryResolver": ".identity",
         "Message": ".service",
+        "RedisReplayGuard": ".transport",
         "Registry": ".service",
         "RemoteFailure": ".errors",
         "Role": ".types",

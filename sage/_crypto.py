@@ -14,10 +14,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 import cryptography
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import (
+    InternalError,
+    InvalidSignature,
+    InvalidTag,
+    UnsupportedAlgorithm,
+)
 from cryptography.hazmat.backends.openssl.backend import backend
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -34,12 +39,21 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
     X25519PrivateKey,
     X25519PublicKey,
 )
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from cryptography.hazmat.primitives.padding import PKCS7
 
-from .errors import AuthenticationError, Code, ConfigError, ProtocolError, UsageError
+from .errors import (
+    AuthenticationError,
+    Code,
+    ConfigError,
+    DecodeError,
+    ProtocolError,
+    UsageError,
+)
 from .limits import PUBLIC_KEY_CACHE_ENTRIES, RSA_KEY_MAX_BITS, RSA_KEY_MIN_BITS
 from .types import Buffer
 
@@ -52,9 +66,11 @@ __all__ = [
     "Ed25519PrivateKey",
     "Ed25519PublicKey",
     "InvalidTag",
+    "PrivateKey",
     "RsaPrivateKey",
     "RsaPublicKey",
     "X25519PrivateKey",
+    "aes256_cbc_encrypt",
     "ecdsa_public_bytes",
     "ecdsa_verify_any_s",
     "ed25519_generate",
@@ -80,6 +96,9 @@ __all__ = [
     "p384_load_private",
     "p384_load_public",
     "p384_sign",
+    "pbkdf2",
+    "pkcs8_encode",
+    "pkcs8_load",
     "private_bytes",
     "rsa_check_size",
     "rsa_generate",
@@ -93,6 +112,8 @@ __all__ = [
     "secp256k1_sign",
     "secp256k1_verify",
     "sha256",
+    "spki_encode",
+    "spki_load",
     "x25519_exchange",
     "x25519_generate",
     "x25519_load_private",
@@ -167,6 +188,11 @@ def scrypt(passphrase: bytes, salt: bytes, *, n: int, r: int, p: int) -> bytes:
         return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(passphrase)
     except (ValueError, MemoryError) as exc:
         raise ConfigError(f"scrypt with n={n}, r={r}, p={p} cannot run: {exc}") from exc
+
+
+def pbkdf2(passphrase: bytes, salt: bytes, *, iterations: int) -> bytes:
+    """Return a 32-byte key from a passphrase (RFC 8018, 5.2, HMAC-SHA-256)."""
+    return hashlib.pbkdf2_hmac("sha256", passphrase, salt, iterations, 32)
 
 
 def keccak256(data: bytes) -> bytes:
@@ -504,9 +530,10 @@ def _recovery_id(public: EcdsaPublicKey, digest: bytes, r: int, s: int) -> int |
     return None
 
 
-def private_bytes(
-    private: Ed25519PrivateKey | X25519PrivateKey | EcdsaPrivateKey,
-) -> bytes:
+PrivateKey: TypeAlias = Ed25519PrivateKey | X25519PrivateKey | EcdsaPrivateKey
+
+
+def private_bytes(private: PrivateKey) -> bytes:
     """Return the raw 32-byte private key, for an encrypted file."""
     if isinstance(private, ec.EllipticCurvePrivateKey):
         return private.private_numbers().private_value.to_bytes(32, "big")
@@ -653,3 +680,113 @@ def load_public_pem(pem: bytes) -> object:
         return serialization.load_pem_public_key(pem)
     except (ValueError, TypeError) as exc:
         raise UsageError("not a public key in PEM") from exc
+
+
+# --- keys as DER: PKCS#8 (RFC 5958) and SPKI (RFC 5280) ------------------------------
+
+_CURVES: Final[dict[str, ec.EllipticCurve]] = {
+    "P-256": ec.SECP256R1(),
+    "secp256k1": ec.SECP256K1(),
+}
+# `InternalError`: what OpenSSL says to a key that is too short for its curve.
+_LOADING_FAILED: Final = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+
+
+def pkcs8_encode(private: PrivateKey) -> bytes:
+    """Return a private key as the DER of a PrivateKeyInfo, not encrypted."""
+    return private.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def pkcs8_load(der: bytes, passphrase: bytes | None) -> tuple[str, PrivateKey]:
+    """Load a PrivateKeyInfo, or an EncryptedPrivateKeyInfo, from DER.
+
+    Args:
+        der: the whole structure, nothing behind it. What an encrypted one costs to
+            derive was bounded before.
+        passphrase: of an encrypted one; ``None`` for one that is not encrypted.
+
+    Returns:
+        The curve, as JWK names it (``Ed25519``, ``X25519``, ``P-256``,
+        ``secp256k1``), and the loaded key.
+
+    Raises:
+        DecodeError: not a key of these curves (``key.malformed``).
+        ConfigError: a wrong passphrase, or changed bytes.
+    """
+    try:
+        private = serialization.load_der_private_key(der, passphrase)
+    except _LOADING_FAILED:
+        if passphrase is not None:
+            raise ConfigError("wrong passphrase, or the key was changed") from None
+        raise _malformed_key() from None
+    if isinstance(private, Ed25519PrivateKey):
+        return "Ed25519", private
+    if isinstance(private, X25519PrivateKey):
+        return "X25519", private
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        return _curve_name(private.curve), private
+    raise _malformed_key()
+
+
+def aes256_cbc_encrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
+    """Return data padded and encrypted, as encrypted PKCS#8 has it, and nothing else.
+
+    It authenticates nothing; the padding is that of RFC 5652, 6.3.
+    """
+    padder = PKCS7(128).padder()
+    encryptor = Cipher(algorithms.AES256(key), modes.CBC(iv)).encryptor()
+    padded = padder.update(data) + padder.finalize()
+    return encryptor.update(padded) + encryptor.finalize()
+
+
+def spki_encode(curve: str, public: bytes) -> bytes:
+    """Return a raw public key as the DER of a SubjectPublicKeyInfo."""
+    loaded: Ed25519PublicKey | X25519PublicKey | EcdsaPublicKey
+    if curve == "Ed25519":
+        loaded = Ed25519PublicKey.from_public_bytes(public)
+    elif curve == "X25519":
+        loaded = X25519PublicKey.from_public_bytes(public)
+    else:
+        loaded = ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[curve], public)
+    return loaded.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def spki_load(der: bytes) -> tuple[str, bytes]:
+    """Load a SubjectPublicKeyInfo; return the curve's JWK name and the raw key.
+
+    Raises:
+        DecodeError: not a key of these curves, or not its one encoding, with the
+            curve by name and the point uncompressed (``key.malformed``).
+    """
+    try:
+        public = serialization.load_der_public_key(der)
+    except _LOADING_FAILED:
+        raise _malformed_key() from None
+    if isinstance(public, Ed25519PublicKey):
+        found = "Ed25519", public.public_bytes_raw()
+    elif isinstance(public, X25519PublicKey):
+        found = "X25519", public.public_bytes_raw()
+    elif isinstance(public, ec.EllipticCurvePublicKey):
+        found = _curve_name(public.curve), _point_bytes(public)
+    else:
+        raise _malformed_key()
+    if spki_encode(*found) != der:
+        raise _malformed_key()
+    return found
+
+
+def _curve_name(curve: ec.EllipticCurve) -> str:
+    for name, known in _CURVES.items():
+        if known.name == curve.name:
+            return name
+    raise _malformed_key()
+
+
+def _malformed_key() -> DecodeError:
+    return DecodeError("not a key of a known form", code=Code.KEY_MALFORMED)

@@ -18,7 +18,12 @@ _EXTRA_OF: Final = {
     "http_sf": "http",
     "websockets": "websocket",
     "h11": "websocket",
+    "aiohttp": "http",
+    "yarl": "http",
+    "httpx2": "http2",
+    "redis": "redis",
     "uvicorn": "service",
+    "prometheus_client": "metrics",
     "typer": "cli",
     "rich": "cli",
 }

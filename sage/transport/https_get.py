@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import h11
 
 from ..errors import Code, ConnectFailed, ConnectionLost, DecodeError
 from .address import HostMap, resolve_address, tls_context
+from .https_client import HeaderLines, HttpResponse
 
-__all__ = ["HttpResponse", "HttpsGetter"]
-
-HeaderLines = Sequence[tuple[str, str]]
+__all__ = ["HttpsGetter"]
 
 # Shorter than the five seconds after which common servers close an idle
 # connection, so that a reused one is rarely a dead one.
@@ -31,16 +28,6 @@ _IDLE_PER_HOST: Final = 16
 _IDLE_MAX: Final = 256
 _READ_BYTES: Final = 65_536
 _HEAD_MAX_BYTES: Final = 16_384
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """A whole response: header and trailer lines as they came, in order."""
-
-    status: int
-    headers: HeaderLines
-    trailers: HeaderLines
-    body: bytes
 
 
 class HttpsGetter:

@@ -17,7 +17,8 @@ from ..identity.resolver import observe, parse_web_did
 from ..limits import RESOLVE_TIMEOUT_S, WEB_RESPONSE_MAX_BYTES
 from .address import HostMap
 from .deadline import within
-from .https_get import HttpResponse, HttpsGetter
+from .https_client import HttpResponse
+from .https_get import HttpsGetter
 
 __all__ = ["WebResolver"]
 

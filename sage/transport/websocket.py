@@ -134,6 +134,19 @@ class WebSocket:
         except ConnectionClosed as exc:
             raise ConnectionLost(_reason(exc)) from exc
 
+    async def ping(self, *, timeout_s: float) -> None:
+        """Ask the other end for a sign of life, and wait for it.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+            DeadlineExceeded: no answer within ``timeout_s``; it may stand behind
+                messages that were not read yet.
+        """
+        try:
+            await within(timeout_s, self._pong(), "waiting for a sign of life")
+        except ConnectionClosed as exc:
+            raise ConnectionLost(_reason(exc)) from exc
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, within a second, whatever the peer does. Idempotent."""
         try:
@@ -141,6 +154,9 @@ class WebSocket:
                 await self._connection.close(code, reason)
         except TimeoutError:
             self._connection.transport.abort()
+
+    async def _pong(self) -> None:
+        await (await self._connection.ping())
 
     async def _transmit(self, message: bytes, *, timeout_s: float, text: bool) -> None:
         sending = self._connection.send(message, text=text)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
 import sage
-from sage.service import Handler, Message, serving
+from sage.encoding import b64u_encode
+from sage.envelope import Request, seal_request
+from sage.service import Clock, Handler, Message, ServiceConfig, serving
+from sage.service.acceptance import Acceptance
+from sage.service.accepted import ConnectionSessions
+from sage.service.host import Host
+from sage.service.initiation import initiate
+from sage.service.operation import Operation
+from sage.types import Role
 
 ADA = "did:sage:web:agents.example:ada"
 GRACE = "did:sage:web:agents.example:grace"
+CLOCK = Clock()
 
 
 @pytest.fixture
@@ -75,3 +86,75 @@ def connecting(
         )
 
     return connect
+
+
+def header(agent: sage.Agent, established=None, **changes) -> Request:
+    """Return what Ada asks Grace, with any member changed; not yet signed."""
+    now = CLOCK.unix_time()
+    members = {
+        "id": str(uuid.uuid4()),
+        "did": agent.did,
+        "recipient": GRACE,
+        "kid": agent.signing_key.kid,
+        "created": now,
+        "expires": now + 60,
+        "nonce": b64u_encode(os.urandom(16)),
+        "encoding": "plain",
+        "context_id": str(uuid.uuid4()),
+        "role": Role.INITIATOR,
+    }
+    if established is not None:
+        members |= {
+            "encoding": "session",
+            "context_id": established.binding.ctx,
+            "session_id": established.binding.session_id,
+        }
+    return Request(**members | changes)
+
+
+def sealed(agent: sage.Agent, established, plaintext=b"x", **changes) -> Request:
+    """Return a signed request in a session."""
+    return seal_request(
+        header(agent, established, **changes),
+        plaintext,
+        session=established.session,
+        key=agent.signing_key,
+        now=CLOCK.now(),
+    )
+
+
+@pytest.fixture
+def host(grace: sage.Agent, resolver: sage.MemoryResolver) -> Host:
+    return Host(
+        agent=grace,
+        resolver=resolver,
+        handler=echo,
+        guard=sage.MemoryReplayGuard(assume_no_history=True),
+        config=ServiceConfig(),
+        clock=CLOCK,
+    )
+
+
+@pytest.fixture
+def shake_hands(ada: sage.Agent, resolver: sage.MemoryResolver, host: Host):
+    """Shake hands without a carrier: Ada's end, Grace's end, and what accepts."""
+
+    async def shake(ask=None, sessions=None):
+        sessions = ConnectionSessions(8) if sessions is None else sessions
+        acceptance = Acceptance(host, sessions)
+
+        async def ask_directly(request):
+            return (await acceptance.answer(request))[0]
+
+        established = await initiate(
+            ask or ask_directly,
+            agent=ada,
+            peer=GRACE,
+            operation=Operation(resolver, CLOCK, init_did=ada.did, resp_did=GRACE),
+            clock=CLOCK,
+            ttl_s=60,
+        )
+        accepted = sessions.get(established.binding.session_id)
+        return established, accepted, acceptance
+
+    return shake

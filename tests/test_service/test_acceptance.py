@@ -1,0 +1,90 @@
+"""One request and its answer, with no carrier between them."""
+
+from __future__ import annotations
+
+import pytest
+
+from sage.envelope import authenticate_payload, sign, verify_response
+from sage.errors import AuthenticationError, Code, ProtocolError, ReplayError
+from sage.service.acceptance import Acceptance
+from sage.service.accepted import ConnectionSessions
+from sage.types import Role
+
+from .conftest import CLOCK, header, sealed
+
+
+async def test_a_request_gets_its_answer(ada, shake_hands):
+    established, accepted, acceptance = await shake_hands()
+    assert not accepted.confirmed
+    request = sealed(ada, established, b"hello")
+    response, afterwards = await acceptance.answer(request)
+    assert accepted.confirmed
+    assert afterwards is None
+    verify_response(response, request, established.binding.resp_key)
+    _, plaintext = authenticate_payload(
+        response, session=established.session, now=CLOCK.now()
+    )
+    assert plaintext == b"echo:hello"
+
+
+async def test_a_request_is_accepted_once(ada, shake_hands):
+    established, _, acceptance = await shake_hands()
+    request = sealed(ada, established, b"hello")
+    await acceptance.answer(request)
+    with pytest.raises(ReplayError):
+        await acceptance.answer(request)
+
+
+async def test_what_the_carrier_adds_is_verified_before_anything_moves(
+    ada, shake_hands
+):
+    established, accepted, acceptance = await shake_hands()
+    request = sealed(ada, established, b"hello")
+    keys = []
+
+    def refuse(key):
+        keys.append(key)
+        raise AuthenticationError
+
+    with pytest.raises(AuthenticationError):
+        await acceptance.answer(request, verify=refuse)
+    assert keys == [accepted.binding.init_key]
+    assert not accepted.confirmed
+    # Nothing was used up: the very same bytes pass now.
+    assert (await acceptance.answer(request))[0].success
+
+
+async def test_an_initiation_that_the_carrier_refuses_uses_nothing_up(
+    ada, shake_hands, host
+):
+    sessions = ConnectionSessions(8)
+    acceptance, refused = Acceptance(host, sessions), []
+
+    def refuse(key):
+        raise AuthenticationError
+
+    async def ask(request):
+        with pytest.raises(AuthenticationError):
+            await acceptance.answer(request, verify=refuse)
+        refused.append(request)
+        return (await acceptance.answer(request, verify=lambda key: None))[0]
+
+    established, accepted, _ = await shake_hands(ask=ask, sessions=sessions)
+    assert len(refused) == 1
+    assert established.binding.session_id == accepted.binding.session_id
+
+
+async def test_a_session_of_somewhere_else(ada, shake_hands):
+    established, _, _ = await shake_hands()
+    _, _, elsewhere = await shake_hands()
+    with pytest.raises(AuthenticationError) as refused:
+        await elsewhere.answer(sealed(ada, established, b"hello"))
+    assert refused.value.code is Code.SESSION_UNKNOWN
+
+
+async def test_a_plain_request_that_is_no_initiation(ada, host):
+    acceptance = Acceptance(host, ConnectionSessions(8))
+    request = sign(header(ada, role=Role.RESPONDER), ada.signing_key)
+    with pytest.raises(ProtocolError) as refused:
+        await acceptance.answer(request)
+    assert refused.value.code is Code.HANDSHAKE_BINDING
