@@ -89,7 +89,7 @@ CORE := $(STAMPS)/core-$(TWIN)
 
 # --- what to do --------------------------------------------------------------------
 
-.PHONY: help demo test test-all lint docs bench bench-check sizes clean
+.PHONY: help demo test test-all lint docs bench bench-check sizes resolution clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -97,14 +97,18 @@ help: ## print this
 demo: $(STAMPS)/with-cli $(CORE) ## run two agents over TLS, and attacks on them
 	@$(RUN) $(VENV)/bin/sage demo
 
-test: SELECT := -m "not slow"
+# Python cannot install a Redis server; whoever has none tests everything else.
+REDIS := $(shell command -v redis-server || command -v valkey-server)
+
+test: SELECT := -m "not slow$(if $(REDIS),, and not redis)"
 test: run-tests ## run the tests on the compiled core, then on the pure-Python twin
 
-test-all: SELECT :=
+test-all: SELECT := $(if $(REDIS),,-m "not redis")
 test-all: run-tests ## the same with the tests that take long
 
 .PHONY: run-tests
 run-tests: $(STAMPS)/with-test $(CORE)
+	$(if $(REDIS),,@echo "== tests with a Redis server: left out, there is no redis-server ==")
 ifeq ($(TWIN),compiled)
 	@echo "== tests, compiled core =="
 	@SAGE_REQUIRE_EXTENSIONS=1 $(PY) -m pytest $(SELECT) $(PYTEST_ARGS)
@@ -140,6 +144,9 @@ bench-check: $(STAMPS)/with-dev $(CORE) ## run every benchmark once, to see that
 
 sizes: $(STAMPS)/with-all $(CORE) ## hold a million sessions, and judge what they cost
 	@$(RUN) $(PY) asv_bench/scripts/manager_sizes.py
+
+resolution: $(STAMPS)/with-all $(CORE) ## compare a cached resolution with one from a registry
+	@$(RUN) $(PY) asv_bench/scripts/resolution_cache.py
 
 clean: ## remove everything that make made
 	@rm -rf $(VENV) build dist docs/_build sage_secure.egg-info asv_bench/.asv asv_bench/.check.json

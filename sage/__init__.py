@@ -8,6 +8,7 @@ The everyday names are here; the building blocks are imported by room:
     sage.handshake   AGREE  HPKE, the two messages, the two ends
     sage.session     CARRY  sealing, opening, the replay window
     sage.envelope    WRAP   signed requests and responses, replay guards
+    sage.http        SIGN   signed HTTP messages, for any client and server
     sage.transport   MOVE   the only room with sockets
     sage.service     WIRE   agents, channels, services, a registry
     sage.cli         TYPE   the command line
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .service import (
         Agent,
         Channel,
+        ChannelPool,
         ClientConfig,
         Message,
         Registry,
@@ -39,18 +41,26 @@ if TYPE_CHECKING:
         connect,
     )
     from .session import Session
-    from .transport import HostAddress, WebResolver
+    from .transport import (
+        CachingResolver,
+        HostAddress,
+        RedisReplayGuard,
+        WebResolver,
+    )
     from .types import Role
 
 __all__ = [
     "Agent",
+    "CachingResolver",
     "Channel",
+    "ChannelPool",
     "ClientConfig",
     "FileResolver",
     "HostAddress",
     "MemoryReplayGuard",
     "MemoryResolver",
     "Message",
+    "RedisReplayGuard",
     "Registry",
     "RemoteFailure",
     "Role",
@@ -73,13 +83,16 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Agent": ".service",
+        "CachingResolver": ".transport",
         "Channel": ".service",
+        "ChannelPool": ".service",
         "ClientConfig": ".service",
         "FileResolver": ".identity",
         "HostAddress": ".transport",
         "MemoryReplayGuard": ".envelope",
         "MemoryResolver": ".identity",
         "Message": ".service",
+        "RedisReplayGuard": ".transport",
         "Registry": ".service",
         "RemoteFailure": ".errors",
         "Role": ".types",

@@ -14,13 +14,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 import cryptography
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import (
+    InternalError,
+    InvalidSignature,
+    InvalidTag,
+    UnsupportedAlgorithm,
+)
 from cryptography.hazmat.backends.openssl.backend import backend
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PrivateKey,
     Ed25519PublicKey,
@@ -34,13 +39,22 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import (
     X25519PrivateKey,
     X25519PublicKey,
 )
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+from cryptography.hazmat.primitives.padding import PKCS7
 
-from .errors import AuthenticationError, Code, ConfigError, ProtocolError, UsageError
-from .limits import PUBLIC_KEY_CACHE_ENTRIES
+from .errors import (
+    AuthenticationError,
+    Code,
+    ConfigError,
+    DecodeError,
+    ProtocolError,
+    UsageError,
+)
+from .limits import PUBLIC_KEY_CACHE_ENTRIES, RSA_KEY_MAX_BITS, RSA_KEY_MIN_BITS
 from .types import Buffer
 
 __all__ = [
@@ -52,8 +66,13 @@ __all__ = [
     "Ed25519PrivateKey",
     "Ed25519PublicKey",
     "InvalidTag",
+    "PrivateKey",
+    "RsaPrivateKey",
+    "RsaPublicKey",
     "X25519PrivateKey",
+    "aes256_cbc_encrypt",
     "ecdsa_public_bytes",
+    "ecdsa_verify_any_s",
     "ed25519_generate",
     "ed25519_load_private",
     "ed25519_load_public",
@@ -64,13 +83,28 @@ __all__ = [
     "hkdf_extract",
     "hmac_sha256",
     "keccak256",
+    "load_private_pem",
+    "load_public_pem",
     "openssl_version",
     "p256_generate",
+    "p256_is_low_s",
     "p256_load_private",
     "p256_load_public",
     "p256_sign",
     "p256_verify",
+    "p384_generate",
+    "p384_load_private",
+    "p384_load_public",
+    "p384_sign",
+    "pbkdf2",
+    "pkcs8_encode",
+    "pkcs8_load",
     "private_bytes",
+    "rsa_check_size",
+    "rsa_generate",
+    "rsa_pss_sign",
+    "rsa_pss_verify",
+    "rsa_v1_5_verify",
     "scrypt",
     "secp256k1_generate",
     "secp256k1_load_private",
@@ -78,6 +112,8 @@ __all__ = [
     "secp256k1_sign",
     "secp256k1_verify",
     "sha256",
+    "spki_encode",
+    "spki_load",
     "x25519_exchange",
     "x25519_generate",
     "x25519_load_private",
@@ -88,6 +124,8 @@ CRYPTOGRAPHY_VERSION: Final = cryptography.__version__
 
 EcdsaPrivateKey = ec.EllipticCurvePrivateKey
 EcdsaPublicKey = ec.EllipticCurvePublicKey
+RsaPrivateKey = rsa.RSAPrivateKey
+RsaPublicKey = rsa.RSAPublicKey
 
 
 def openssl_version() -> str:
@@ -150,6 +188,11 @@ def scrypt(passphrase: bytes, salt: bytes, *, n: int, r: int, p: int) -> bytes:
         return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(passphrase)
     except (ValueError, MemoryError) as exc:
         raise ConfigError(f"scrypt with n={n}, r={r}, p={p} cannot run: {exc}") from exc
+
+
+def pbkdf2(passphrase: bytes, salt: bytes, *, iterations: int) -> bytes:
+    """Return a 32-byte key from a passphrase (RFC 8018, 5.2, HMAC-SHA-256)."""
+    return hashlib.pbkdf2_hmac("sha256", passphrase, salt, iterations, 32)
 
 
 def keccak256(data: bytes) -> bytes:
@@ -419,15 +462,16 @@ def secp256k1_verify(public: EcdsaPublicKey, message: bytes, signature: bytes) -
 
 
 def _load_scalar(curve: ec.EllipticCurve, scalar: Buffer, n: int) -> EcdsaPrivateKey:
-    value = int.from_bytes(scalar, "big")
-    if memoryview(scalar).nbytes != 32 or not 0 < value < n:
-        raise UsageError(f"a {curve.name} private key is a 32-byte scalar in 1..n-1")
+    value, size = int.from_bytes(scalar, "big"), curve.key_size // 8
+    if memoryview(scalar).nbytes != size or not 0 < value < n:
+        text = f"a {curve.name} private key is a {size}-byte scalar in 1..n-1"
+        raise UsageError(text)
     return ec.derive_private_key(value, curve)
 
 
 def _load_point(curve: ec.EllipticCurve, public: bytes) -> EcdsaPublicKey:
     # `cryptography` also takes compressed and hybrid points; CRYPTO-03 does not.
-    if len(public) != 65 or public[0] != 4:
+    if len(public) != 1 + curve.key_size // 4 or public[0] != 4:
         raise AuthenticationError
     try:
         return ec.EllipticCurvePublicKey.from_encoded_point(curve, public)
@@ -486,10 +530,263 @@ def _recovery_id(public: EcdsaPublicKey, digest: bytes, r: int, s: int) -> int |
     return None
 
 
-def private_bytes(
-    private: Ed25519PrivateKey | X25519PrivateKey | EcdsaPrivateKey,
-) -> bytes:
+PrivateKey: TypeAlias = Ed25519PrivateKey | X25519PrivateKey | EcdsaPrivateKey
+
+
+def private_bytes(private: PrivateKey) -> bytes:
     """Return the raw 32-byte private key, for an encrypted file."""
     if isinstance(private, ec.EllipticCurvePrivateKey):
         return private.private_numbers().private_value.to_bytes(32, "big")
     return private.private_bytes_raw()
+
+
+# --- what RFC 9421 adds: P-384, RSA, and ECDSA with either s -------------------------
+
+_P384_N: Final = int(
+    "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"
+    "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973",
+    16,
+)
+_PSS: Final = padding.PSS(padding.MGF1(SHA512()), salt_length=64)
+
+
+def p256_is_low_s(signature: bytes) -> bool:
+    """Whether a 64-byte ``r‖s`` has the lower of its two possible s (CRYPTO-03)."""
+    return int.from_bytes(signature[32:], "big") <= _P256_N // 2
+
+
+def p384_generate() -> EcdsaPrivateKey:
+    """Return a fresh private key."""
+    return ec.generate_private_key(ec.SECP384R1())
+
+
+def p384_load_private(scalar: Buffer) -> EcdsaPrivateKey:
+    """Load a raw 48-byte P-384 scalar.
+
+    Raises:
+        UsageError: not 48 bytes, zero, or not below the group order.
+    """
+    return _load_scalar(ec.SECP384R1(), scalar, _P384_N)
+
+
+@lru_cache(maxsize=PUBLIC_KEY_CACHE_ENTRIES)
+def p384_load_public(public: bytes) -> EcdsaPublicKey:
+    """Load a 97-byte uncompressed P-384 point.
+
+    Raises:
+        AuthenticationError: any other encoding, or not on the curve.
+    """
+    return _load_point(ec.SECP384R1(), public)
+
+
+def p384_sign(private: EcdsaPrivateKey, message: Buffer) -> bytes:
+    """Return the 96-byte ``r‖s`` over SHA-384, deterministic (RFC 6979)."""
+    scheme = ec.ECDSA(SHA384(), deterministic_signing=True)
+    r, s = decode_dss_signature(private.sign(message, scheme))
+    return r.to_bytes(48, "big") + s.to_bytes(48, "big")
+
+
+def ecdsa_verify_any_s(
+    public: EcdsaPublicKey, message: Buffer, signature: bytes
+) -> None:
+    """Verify ``r‖s`` over SHA-256 (P-256) or SHA-384 (P-384), s high or low.
+
+    RFC 9421 signers may send either; where the protocol asks for low s, use
+    `p256_verify`.
+
+    Raises:
+        AuthenticationError: it does not verify, or has the wrong length.
+    """
+    size = public.curve.key_size // 8
+    if len(signature) != 2 * size:
+        raise AuthenticationError(code=Code.SIG_MALFORMED)
+    r = int.from_bytes(signature[:size], "big")
+    s = int.from_bytes(signature[size:], "big")
+    scheme = ec.ECDSA(SHA256() if size == 32 else SHA384())
+    try:
+        public.verify(encode_dss_signature(r, s), message, scheme)
+    except InvalidSignature:
+        raise AuthenticationError from None
+
+
+def rsa_generate() -> RsaPrivateKey:
+    """Return a fresh private key of 3072 bits."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=3072)
+
+
+def rsa_check_size(key: RsaPrivateKey | RsaPublicKey) -> None:
+    """Refuse keys that are too short to trust or too long to bear.
+
+    Raises:
+        UsageError: not 2048 to 8192 bits.
+    """
+    if not RSA_KEY_MIN_BITS <= key.key_size <= RSA_KEY_MAX_BITS:
+        raise UsageError(
+            f"an RSA key has {RSA_KEY_MIN_BITS} to {RSA_KEY_MAX_BITS} bits, "
+            f"not {key.key_size}"
+        )
+
+
+def rsa_pss_sign(private: RsaPrivateKey, message: bytes) -> bytes:
+    """Return an RSASSA-PSS signature over SHA-512, salt 64 bytes (RFC 9421, 3.3.1)."""
+    return private.sign(message, _PSS, SHA512())
+
+
+def rsa_pss_verify(public: RsaPublicKey, message: bytes, signature: bytes) -> None:
+    """Verify an RSASSA-PSS signature over SHA-512, salt 64 bytes.
+
+    Raises:
+        AuthenticationError: it does not verify.
+    """
+    try:
+        public.verify(signature, message, _PSS, SHA512())
+    except InvalidSignature:
+        raise AuthenticationError from None
+
+
+def rsa_v1_5_verify(public: RsaPublicKey, message: bytes, signature: bytes) -> None:
+    """Verify an RSASSA-PKCS1-v1_5 signature over SHA-256 (RFC 9421, 3.3.2).
+
+    There is no function that signs this way.
+
+    Raises:
+        AuthenticationError: it does not verify.
+    """
+    try:
+        public.verify(signature, message, padding.PKCS1v15(), SHA256())
+    except InvalidSignature:
+        raise AuthenticationError from None
+
+
+def load_private_pem(pem: bytes) -> object:
+    """Load an unencrypted private key, PKCS #8 or the older forms.
+
+    Raises:
+        UsageError: not such a key.
+    """
+    try:
+        return serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError) as exc:
+        raise UsageError("not an unencrypted private key in PEM") from exc
+
+
+def load_public_pem(pem: bytes) -> object:
+    """Load a public key, SubjectPublicKeyInfo in PEM.
+
+    Raises:
+        UsageError: not such a key.
+    """
+    try:
+        return serialization.load_pem_public_key(pem)
+    except (ValueError, TypeError) as exc:
+        raise UsageError("not a public key in PEM") from exc
+
+
+# --- keys as DER: PKCS#8 (RFC 5958) and SPKI (RFC 5280) ------------------------------
+
+_CURVES: Final[dict[str, ec.EllipticCurve]] = {
+    "P-256": ec.SECP256R1(),
+    "secp256k1": ec.SECP256K1(),
+}
+# `InternalError`: what OpenSSL says to a key that is too short for its curve.
+_LOADING_FAILED: Final = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+
+
+def pkcs8_encode(private: PrivateKey) -> bytes:
+    """Return a private key as the DER of a PrivateKeyInfo, not encrypted."""
+    return private.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def pkcs8_load(der: bytes, passphrase: bytes | None) -> tuple[str, PrivateKey]:
+    """Load a PrivateKeyInfo, or an EncryptedPrivateKeyInfo, from DER.
+
+    Args:
+        der: the whole structure, nothing behind it. What an encrypted one costs to
+            derive was bounded before.
+        passphrase: of an encrypted one; ``None`` for one that is not encrypted.
+
+    Returns:
+        The curve, as JWK names it (``Ed25519``, ``X25519``, ``P-256``,
+        ``secp256k1``), and the loaded key.
+
+    Raises:
+        DecodeError: not a key of these curves (``key.malformed``).
+        ConfigError: a wrong passphrase, or changed bytes.
+    """
+    try:
+        private = serialization.load_der_private_key(der, passphrase)
+    except _LOADING_FAILED:
+        if passphrase is not None:
+            raise ConfigError("wrong passphrase, or the key was changed") from None
+        raise _malformed_key() from None
+    if isinstance(private, Ed25519PrivateKey):
+        return "Ed25519", private
+    if isinstance(private, X25519PrivateKey):
+        return "X25519", private
+    if isinstance(private, ec.EllipticCurvePrivateKey):
+        return _curve_name(private.curve), private
+    raise _malformed_key()
+
+
+def aes256_cbc_encrypt(key: bytes, iv: bytes, data: bytes) -> bytes:
+    """Return data padded and encrypted, as encrypted PKCS#8 has it, and nothing else.
+
+    It authenticates nothing; the padding is that of RFC 5652, 6.3.
+    """
+    padder = PKCS7(128).padder()
+    encryptor = Cipher(algorithms.AES256(key), modes.CBC(iv)).encryptor()
+    padded = padder.update(data) + padder.finalize()
+    return encryptor.update(padded) + encryptor.finalize()
+
+
+def spki_encode(curve: str, public: bytes) -> bytes:
+    """Return a raw public key as the DER of a SubjectPublicKeyInfo."""
+    loaded: Ed25519PublicKey | X25519PublicKey | EcdsaPublicKey
+    if curve == "Ed25519":
+        loaded = Ed25519PublicKey.from_public_bytes(public)
+    elif curve == "X25519":
+        loaded = X25519PublicKey.from_public_bytes(public)
+    else:
+        loaded = ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[curve], public)
+    return loaded.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def spki_load(der: bytes) -> tuple[str, bytes]:
+    """Load a SubjectPublicKeyInfo; return the curve's JWK name and the raw key.
+
+    Raises:
+        DecodeError: not a key of these curves, or not its one encoding, with the
+            curve by name and the point uncompressed (``key.malformed``).
+    """
+    try:
+        public = serialization.load_der_public_key(der)
+    except _LOADING_FAILED:
+        raise _malformed_key() from None
+    if isinstance(public, Ed25519PublicKey):
+        found = "Ed25519", public.public_bytes_raw()
+    elif isinstance(public, X25519PublicKey):
+        found = "X25519", public.public_bytes_raw()
+    elif isinstance(public, ec.EllipticCurvePublicKey):
+        found = _curve_name(public.curve), _point_bytes(public)
+    else:
+        raise _malformed_key()
+    if spki_encode(*found) != der:
+        raise _malformed_key()
+    return found
+
+
+def _curve_name(curve: ec.EllipticCurve) -> str:
+    for name, known in _CURVES.items():
+        if known.name == curve.name:
+            return name
+    raise _malformed_key()
+
+
+def _malformed_key() -> DecodeError:
+    return DecodeError("not a key of a known form", code=Code.KEY_MALFORMED)

@@ -15,12 +15,15 @@ from .errors import ConfigError
 __all__ = ["lazy_names"]
 
 _EXTRA_OF: Final = {
+    "http_sf": "http",
     "websockets": "websocket",
     "h11": "websocket",
     "aiohttp": "http",
     "yarl": "http",
     "httpx2": "http2",
+    "redis": "redis",
     "uvicorn": "service",
+    "prometheus_client": "metrics",
     "typer": "cli",
     "rich": "cli",
 }

@@ -21,7 +21,11 @@ __all__: Final = [
     "BUFFER_MAX_BYTES",
     "BUFFER_MIN_BYTES",
     "CLOSE_TIMEOUT_S",
+    "COMPRESSORS_KEPT",
+    "COMPRESS_INLINE_MAX_BYTES",
+    "COMPRESS_MIN_BYTES",
     "CONNECT_TIMEOUT_S",
+    "DECOMPRESS_MAX_RATIO",
     "DID_MAX_BYTES",
     "DRAFT1_CALLER_AAD_MAX_BYTES",
     "DRAFT1_GENERATION_RECORDS",
@@ -39,20 +43,33 @@ __all__: Final = [
     "HANDSHAKE_MAX_BYTES",
     "HANDSHAKE_PENDING_S",
     "HANDSHAKE_TIMEOUT_S",
+    "HMAC_KEY_MIN_BYTES",
+    "HTTPS_BODIES_MAX_BYTES",
     "HTTPS_IDLE_S",
+    "HTTPS_KEEP_ALIVE_S",
     "HTTPS_MAX_CONNECTIONS",
+    "HTTPS_MAX_HANDSHAKES",
     "HTTPS_MAX_PER_HOST",
+    "HTTPS_MAX_REQUESTS",
+    "HTTPS_MAX_SESSIONS",
+    "HTTPS_MAX_SESSIONS_PER_PEER",
     "HTTPS_POOL_TIMEOUT_S",
     "HTTPS_READ_TIMEOUT_S",
+    "HTTP_CONTENT_MAX_BYTES",
     "HTTP_HEAD_MAX_BYTES",
+    "HTTP_PARSED_CACHE_ENTRIES",
+    "HTTP_SIGNATURE_FIELD_MAX_BYTES",
     "IDLE_CONNECTION_TIMEOUT_S",
     "JSON_DEPTH_MAX",
     "JSON_INTEGER_MAX",
     "JSON_MAX_BYTES",
     "KEYSTORE_MAX_BYTES",
     "KEY_BLOCK_BYTES",
+    "KEY_FILE_MAX_BYTES",
     "KEY_URL_MAX_BYTES",
+    "LIVENESS_TIMEOUT_S",
     "MANAGER_MAX_SESSIONS",
+    "MAX_BYTES_IN_FLIGHT",
     "MAX_CONNECTIONS",
     "MAX_FAILED_OPENS",
     "MAX_REQUESTS_IN_FLIGHT",
@@ -67,8 +84,22 @@ __all__: Final = [
     "OBSERVATION_MAX_AGE_S",
     "PARSED_NAME_CACHE_ENTRIES",
     "PAYLOAD_MAX_BYTES",
+    "PBKDF2_ITERATIONS",
+    "PBKDF2_ITERATIONS_MAX",
+    "PBKDF2_SALT_BYTES",
     "PING_INTERVAL_S",
+    "POOL_ATTEMPTS",
+    "POOL_CHECK_AFTER_S",
+    "POOL_IDLE_S",
+    "POOL_MAX_CHANNELS",
+    "POOL_MAX_PER_ENDPOINT",
+    "POOL_SHARED_REQUESTS",
+    "POOL_WAIT_S",
     "PUBLIC_KEY_CACHE_ENTRIES",
+    "READINESS_AGE_S",
+    "READINESS_TIMEOUT_S",
+    "RECONNECT_MAX_S",
+    "RECONNECT_S",
     "RECORD_AAD_FIXED_BYTES",
     "RECORD_AAD_MAX_BYTES",
     "RECORD_CALLER_AAD_MAX_BYTES",
@@ -76,6 +107,9 @@ __all__: Final = [
     "RECORD_MAX_BYTES",
     "RECORD_MIN_BYTES",
     "RECORD_PLAINTEXT_MAX_BYTES",
+    "REDIS_CONNECTIONS",
+    "REDIS_INSPECT_S",
+    "REDIS_TIMEOUT_S",
     "REGISTRY_RECORD_TTL_S",
     "RENEW_AFTER_RECORDS",
     "RENEW_AFTER_S",
@@ -86,7 +120,17 @@ __all__: Final = [
     "REPLAY_QUARANTINE_S",
     "REPLAY_WINDOW_BITS",
     "REQUEST_TIMEOUT_S",
+    "RESOLUTION_AGED_MAX_S",
+    "RESOLUTION_CACHE_ENTRIES",
+    "RESOLUTION_NEGATIVE_S",
+    "RESOLUTION_READS_MAX",
+    "RESOLUTION_REUSE_S",
     "RESOLVE_TIMEOUT_S",
+    "ROTATION_OVERLAP_S",
+    "ROTATION_SETTLE_S",
+    "RSA_KEY_MAX_BITS",
+    "RSA_KEY_MIN_BITS",
+    "SCRAPE_TIMEOUT_S",
     "SCRYPT_N",
     "SCRYPT_N_MAX",
     "SCRYPT_P",
@@ -98,6 +142,7 @@ __all__: Final = [
     "SESSION_ID_BYTES",
     "SESSION_MAX_AGE_S",
     "SESSION_MAX_RECORDS",
+    "SIGNATURE_COMPONENTS_MAX",
     "STREAM_CALLER_AAD_MAX_BYTES",
     "STREAM_GENERATION_RECORDS",
     "STREAM_ID_BYTES",
@@ -110,6 +155,7 @@ __all__: Final = [
     "TLS_RECORD_MAX_BYTES",
     "TRANSCRIPT_HASH_BYTES",
     "UNAUTHENTICATED_MAX_BYTES",
+    "VERSION_FLOOR_AGENTS",
     "WARM_SESSIONS",
     "WEB_RECORD_LIFETIME_MAX_S",
     "WEB_RECORD_LIFETIME_MIN_S",
@@ -199,6 +245,10 @@ METADATA_MAX_KEYS: Final = 32
 METADATA_VALUE_MAX_BYTES: Final = 1024
 METADATA_JCS_MAX_BYTES: Final = 4096
 
+# Signed HTTP (MSG-04); all fields together: HTTP_HEAD_MAX_BYTES.
+HTTP_CONTENT_MAX_BYTES: Final = 16 * 1024 * 1024
+HTTP_SIGNATURE_FIELD_MAX_BYTES: Final = 8 * 1024
+
 # --- ours ---------------------------------------------------------------------
 
 # All secret material of a session, one block: seed, transcript hash, key out,
@@ -248,6 +298,22 @@ SCRYPT_P: Final = 1
 SCRYPT_SALT_BYTES: Final = 16
 KEYSTORE_MAX_BYTES: Final = 1024 * 1024
 
+# Private keys as encrypted PKCS#8, which most tools read with PBKDF2 only: 600,000
+# times HMAC-SHA-256 (OWASP) is a fifth of a second. The maximum bounds what a hostile
+# file can make us spend to about three seconds.
+PBKDF2_ITERATIONS: Final = 600_000
+PBKDF2_ITERATIONS_MAX: Final = 10_000_000
+PBKDF2_SALT_BYTES: Final = 16
+
+# A key, in whatever form, is a few hundred bytes.
+KEY_FILE_MAX_BYTES: Final = 16 * 1024
+
+# A key rotation. Ten seconds after a record was published nobody acts on an older one:
+# an observation is good for five, and an operation may take five to make it. A session
+# pins the keys that it was made with, for an hour at most.
+ROTATION_SETTLE_S: Final = 10
+ROTATION_OVERLAP_S: Final = 3600
+
 # Every wait has an end.
 CONNECT_TIMEOUT_S: Final = 10.0
 RESOLVE_TIMEOUT_S: Final = 5.0
@@ -255,6 +321,7 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 30.0
 SEND_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 0.8
+LIVENESS_TIMEOUT_S: Final = 3.0
 FIRST_MESSAGE_TIMEOUT_S: Final = 10.0
 IDLE_CONNECTION_TIMEOUT_S: Final = SESSION_IDLE_S
 
@@ -265,6 +332,16 @@ MAX_CONNECTIONS: Final = 10_000
 MAX_SESSIONS_PER_CONNECTION: Final = 8
 MAX_SESSIONS_IN_USE: Final = 4
 MAX_REQUESTS_IN_FLIGHT: Final = 64
+
+# A probe of readiness gets an answer that is at most a second old, so that a flood of
+# probes asks nothing of the registry; and a scrape whose collectors are slow is given
+# up before Prometheus' own default of 10 s.
+READINESS_AGE_S: Final = 1.0
+READINESS_TIMEOUT_S: Final = 3.0
+SCRAPE_TIMEOUT_S: Final = 8.0
+# Of messages that a service works on, over all connections: four of the longest. What
+# is made of a message, decoded, opened and answered, is four times its size.
+MAX_BYTES_IN_FLIGHT: Final = 64 * 1024 * 1024
 
 # A channel makes its next session beside the running one, with 100 records or five
 # minutes to spare: time for several attempts. The retries double from a second.
@@ -297,6 +374,16 @@ STREAM_QUEUE_BYTES: Final = 4 * 1024 * 1024
 STREAM_RENEW_AFTER_RECORDS: Final = 2**40
 STREAM_SUCCESSORS_MAX: Final = 3
 
+# Compression. Below 1 KiB little is won. Prose, source, logs and rows of JSON shrank
+# 2.5 to 65 times in a trial: what grows beyond 100 times its length is none of those,
+# and a peer pays at least 84 KB for the 8 MiB that it can make us hold. Up to 16 KiB,
+# which is 1.6 MiB at that ratio, the work is done at once; more goes to a thread. A
+# compressor of zstd keeps up to 4 MB.
+COMPRESS_MIN_BYTES: Final = 1024
+COMPRESS_INLINE_MAX_BYTES: Final = 16 * 1024
+COMPRESSORS_KEPT: Final = 4
+DECOMPRESS_MAX_RATIO: Final = 100
+
 # A handshake's envelope is at most 16 KiB of payload in base64url, 4 KiB of
 # metadata and names: nobody needs more before having proven who they are.
 UNAUTHENTICATED_MAX_BYTES: Final = 64 * 1024
@@ -312,5 +399,69 @@ HTTPS_IDLE_S: Final = 90.0
 HTTPS_POOL_TIMEOUT_S: Final = 10.0
 HTTPS_READ_TIMEOUT_S: Final = REQUEST_TIMEOUT_S
 
+# The HTTPS service. Its sessions belong to no connection, so they are counted in all,
+# for each peer, and apart where nobody has used them yet. Bodies are held whole until
+# their digest is known: sixteen of the longest at once. A connection of a known peer
+# may be idle for longer than clients keep one, so that none is closed under a request.
+HTTPS_MAX_REQUESTS: Final = 1024
+HTTPS_MAX_SESSIONS: Final = 10_000
+HTTPS_MAX_SESSIONS_PER_PEER: Final = 64
+HTTPS_MAX_HANDSHAKES: Final = 1024
+HTTPS_BODIES_MAX_BYTES: Final = 16 * ENVELOPE_MAX_BYTES
+HTTPS_KEEP_ALIVE_S: Final = HTTPS_IDLE_S + 5.0
+
+# A pool of channels. Sixteen requests keep the arithmetic of both ends busy, so that
+# a second channel to one endpoint pays only above them. A channel that paused for ten
+# seconds may have lost its connection without a sign.
+POOL_MAX_CHANNELS: Final = 100
+POOL_MAX_PER_ENDPOINT: Final = 4
+POOL_SHARED_REQUESTS: Final = 16
+POOL_WAIT_S: Final = 15.0
+POOL_IDLE_S: Final = 90.0
+POOL_CHECK_AFTER_S: Final = 10.0
+POOL_ATTEMPTS: Final = 3
+
+# Reconnecting: full jitter under a bound that doubles (a second for most is soon
+# enough, and half a minute spreads a thousand clients to some thirty a second).
+RECONNECT_S: Final = 0.5
+RECONNECT_MAX_S: Final = 30.0
+
 # What a registry promises with each answer; the protocol allows 1 to 5.
 REGISTRY_RECORD_TTL_S: Final = 5
+
+# Of one signature. RFC 9421's longest example has eight; what a covered component may
+# cost to look up (a field parsed, a query taken apart) is bounded by their number.
+SIGNATURE_COMPONENTS_MAX: Final = 64
+
+# Parsed Signature-Input fields and component lists, each of at most 8 KiB of text.
+HTTP_PARSED_CACHE_ENTRIES: Final = 512
+
+# Below 2048 bits RSA is broken within reach (NIST SP 800-131A); above 8192 one
+# verification costs a millisecond and nobody gains by it.
+RSA_KEY_MIN_BITS: Final = 2048
+RSA_KEY_MAX_BITS: Final = 8192
+
+# A secret shorter than the hash weakens HMAC (RFC 2104, section 3).
+HMAC_KEY_MIN_BYTES: Final = 32
+# What a caching resolver reuses. A reading serves V10 operations for four of the five
+# seconds, so that it is still good at their final gate a second later; whoever verifies
+# signed HTTP may ask for an older one, of five minutes at most. That an agent is not
+# there is believed for a second: it may just have been published.
+RESOLUTION_REUSE_S: Final = 4.0
+RESOLUTION_AGED_MAX_S: Final = 300.0
+RESOLUTION_NEGATIVE_S: Final = 1.0
+
+# Records are some 4 KB in memory each, 150 KB at their largest. As many names that are
+# not there are kept apart. Of reads that are under way there is an end, too: whoever
+# names unknown agents costs us one connection each.
+RESOLUTION_CACHE_ENTRIES: Final = 4096
+RESOLUTION_READS_MAX: Final = 256
+
+# Agents whose highest version is remembered, some 150 bytes of disk each.
+VERSION_FLOOR_AGENTS: Final = 1_000_000
+
+# A reservation on Redis takes 0.2 ms. One that takes a second waits behind something
+# broken. Every ten seconds we look whether the server still keeps what it is given.
+REDIS_TIMEOUT_S: Final = 1.0
+REDIS_CONNECTIONS: Final = 32
+REDIS_INSPECT_S: Final = 10.0

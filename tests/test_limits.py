@@ -112,3 +112,17 @@ def test_ours_stay_within_the_protocols() -> None:
     )
     assert limits.HANDSHAKE_TIMEOUT_S < limits.HANDSHAKE_PENDING_S
     assert limits.IDLE_CONNECTION_TIMEOUT_S <= limits.SESSION_IDLE_S
+    assert limits.RESOLUTION_REUSE_S < limits.OBSERVATION_MAX_AGE_S
+    assert limits.RESOLUTION_NEGATIVE_S <= limits.OBSERVATION_MAX_AGE_S
+    assert limits.OBSERVATION_MAX_AGE_S <= limits.RESOLUTION_AGED_MAX_S
+
+
+def test_keys_and_compression_keep_to_what_surrounds_them() -> None:
+    assert limits.PBKDF2_ITERATIONS <= limits.PBKDF2_ITERATIONS_MAX
+    assert limits.KEY_FILE_MAX_BYTES <= limits.KEYSTORE_MAX_BYTES
+    # No session outlives the overlap; no observation outlives the settling.
+    assert limits.ROTATION_OVERLAP_S >= limits.SESSION_MAX_AGE_S
+    assert limits.ROTATION_SETTLE_S >= 2 * limits.OBSERVATION_MAX_AGE_S
+    assert limits.COMPRESS_MIN_BYTES <= limits.COMPRESS_INLINE_MAX_BYTES
+    done_at_once = limits.COMPRESS_INLINE_MAX_BYTES * limits.DECOMPRESS_MAX_RATIO
+    assert done_at_once < limits.RECORD_PLAINTEXT_MAX_BYTES

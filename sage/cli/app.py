@@ -15,6 +15,8 @@ from .agent import agent
 from .demo import demo
 from .exits import Exit, describe, exit_code
 from .info import info
+from .key import key
+from .loadtest import loadtest, loadtest_service
 from .registry import registry
 from .send import send
 from .serve import serve
@@ -34,10 +36,13 @@ app = typer.Typer(
 )
 app.command()(info)
 app.add_typer(agent, name="agent")
+app.add_typer(key, name="key")
 app.add_typer(registry, name="registry")
 app.command()(serve)
 app.command()(send)
 app.command()(demo)
+app.command()(loadtest)
+app.command()(loadtest_service)
 
 
 @app.callback()

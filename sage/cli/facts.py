@@ -17,6 +17,8 @@ _EXTRAS: Final = {
     "ethereum": ("Crypto",),
     "websocket": ("websockets", "h11"),
     "service": ("websockets", "h11", "uvicorn"),
+    "metrics": ("prometheus_client",),
+    "zstd": ("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd",),
     "cli": ("websockets", "h11", "uvicorn", "typer", "rich", "trustme"),
 }
 
@@ -66,4 +68,7 @@ def _version() -> str:
 
 
 def _installed(modules: tuple[str, ...]) -> bool:
-    return all(importlib.util.find_spec(name) is not None for name in modules)
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in modules)
+    except ModuleNotFoundError:  # not even the package around it
+        return False

@@ -97,19 +97,22 @@ def domain_of(did: str) -> str:
     return parse_did(did).locator
 
 
-def read_passphrase(file: Path | None, *, twice: bool = False) -> str:
+def read_passphrase(
+    file: Path | None, *, twice: bool = False, prompt: str = "Passphrase"
+) -> str:
     """Return the passphrase from a file, or ask for it on the terminal.
 
     Args:
         file: its first line counts; only its owner may be able to read it.
         twice: ask twice, for a new one.
+        prompt: what to ask for.
 
     Raises:
         ConfigError: no such file, open to others, not text, empty; or there is no
             terminal to ask on; or the two differ.
     """
     if file is None:
-        return _ask(twice=twice)
+        return _ask(twice=twice, prompt=prompt)
     try:
         passphrase = read_private_file(file).decode("utf-8").partition("\n")[0]
     except UnicodeDecodeError:
@@ -173,12 +176,12 @@ async def resolving(
     yield FileResolver(records, floor=floor)
 
 
-def _ask(*, twice: bool) -> str:
+def _ask(*, twice: bool, prompt: str) -> str:
     if not sys.stdin.isatty():
         raise ConfigError(
             "there is no terminal to ask for the passphrase; use --passphrase-file"
         )
-    passphrase = getpass.getpass("Passphrase: ")
+    passphrase = getpass.getpass(f"{prompt}: ")
     if not passphrase:
         raise ConfigError("the passphrase is empty; try again")
     if twice and getpass.getpass("Once more: ") != passphrase:

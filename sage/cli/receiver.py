@@ -10,6 +10,7 @@ from typing import Final
 from ..errors import Code, DecodeError, Overloaded, ProtocolError, RemoteFailure
 from ..identity import parse_did
 from ..service import Clock, Message, Stream
+from ..service.logs import Event, fields
 from ..types import Did
 from .receipts import Part, Receipt
 from .saving import SaveFolder, Saving
@@ -94,7 +95,7 @@ class Receiver:
 
     def _require_allowed(self, peer: Did) -> None:
         if self._allowed is not None and peer not in self._allowed:
-            logger.warning("not allowed: %s", peer)
+            logger.warning("not allowed: %s", peer, extra=fields(Event.DENIED))
             raise RemoteFailure("policy_denied")
 
     def _take(self, peer: Did, part: Part) -> Receipt:
@@ -184,5 +185,6 @@ def _folder_of(peer: Did) -> str:
 
 
 def _refused(peer: Did, error: Exception, reason: str) -> RemoteFailure:
-    logger.warning("%s from %s: %s", reason, peer, printable(str(error)))
+    what, why = printable(str(error)), fields(Event.DENIED)
+    logger.warning("%s from %s: %s", reason, peer, what, extra=why)
     return RemoteFailure(reason)

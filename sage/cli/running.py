@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from .. import service
 from .exits import Exit
 from .text import printable
 
-__all__ = ["announce", "log_to_stderr", "run_until_stopped"]
+__all__ = [
+    "LineFormatter",
+    "LogFormat",
+    "announce",
+    "log_to_stderr",
+    "run_until_stopped",
+    "stopped_like_ctrl_c",
+]
 
 
 async def run_until_stopped(
@@ -46,6 +57,10 @@ async def run_until_stopped(
         stopped = asyncio.create_task(_told_to_stop())
         # The task must listen to the signals before anybody is told to send one.
         await asyncio.sleep(0)
+        # What was loaded lives as long as the process. Walking through it all would
+        # stop the service for some 15 ms, again and again.
+        gc.collect()
+        gc.freeze()
         ready(f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}")
         return await stopped
 
@@ -64,14 +79,57 @@ def announce(text: str, *, as_json: bool, **facts: str) -> None:
         print(f"{printable(text)}  (Ctrl-C stops)", flush=True)
 
 
-def log_to_stderr() -> None:
+class LogFormat(StrEnum):
+    """What a log line looks like."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LineFormatter(logging.Formatter):
+    """A line for people, in which nobody else's words can forge a second one.
+
+    A message is one line; the lines of a traceback are indented.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return the line, with the message made printable."""
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Return the traceback, indented."""
+        lines = super().formatException(ei).split("\n")
+        return "\n".join(f"    {printable(line)}" for line in lines)
+
+
+def log_to_stderr(log_format: LogFormat = LogFormat.TEXT) -> None:
     """Log what the service does, one line each; of others, only their warnings."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    is_json = log_format is LogFormat.JSON
+    handler.setFormatter(service.JsonLogFormatter() if is_json else LineFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("sage").setLevel(logging.INFO)
+
+
+@contextmanager
+def stopped_like_ctrl_c() -> Iterator[None]:
+    """Let a polite kill end the child processes too, as Ctrl-C does."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = {
+        number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _told_to_stop() -> Exit:

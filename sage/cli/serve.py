@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .. import service
+from .. import service, transport
 from ..envelope import SqliteReplayGuard
+from ..errors import UsageError
 from ..identity import VersionFloor
+from ..transport.metrics import Metrics
 from .agent import replay_file
 from .exits import Exit
 from .options import (
@@ -31,7 +33,7 @@ from .options import (
     resolving,
 )
 from .receiver import Receiver
-from .running import announce, log_to_stderr, run_until_stopped
+from .running import LogFormat, announce, log_to_stderr, run_until_stopped
 from .saving import SaveFolder
 
 __all__ = ["serve"]
@@ -78,47 +80,100 @@ def serve(
         ),
     ] = None,
     passphrase_file: PassphraseFile = None,
+    metrics: Annotated[
+        bool,
+        typer.Option(
+            "--metrics",
+            help="Answer GET /metrics, for Prometheus on this machine. Needs the"
+            " extra `metrics`.",
+        ),
+    ] = False,
+    metrics_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Answer GET /metrics and /health at another address, over TLS with"
+            " the same certificate, to everybody who reaches it.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Log lines for people, or for programs.")
+    ] = LogFormat.TEXT,
     json_ready: JsonReady = False,
 ) -> int:
     """Receive files from agents, and answer with SHA-256 receipts.
 
-    The address is wss://HOST:PORT/sage. Health: GET https://HOST:PORT/health.
+    The address is wss://HOST:PORT/sage. Health: GET https://HOST:PORT/health/live and
+    /health/ready.
     """
+    counts = metrics or metrics_at is not None
+    counting = transport.PrometheusMetrics() if counts else None
     agent = load_agent(file, passphrase_file)
     domains = {*map(domain_of, [agent.did, *(allow or [])]), *(domain or [])}
-    log_to_stderr()
+    log_to_stderr(log_format)
     with (
         _replay_guard(replay_file(file)) as guard,
         _receiver(save_to, allow) as receiver,
         # Beside the agent's file, so that no registry goes back across a restart.
         contextlib.closing(VersionFloor(file.with_name(f"{file.name}.seen"))) as floor,
     ):
+        facts = {"did": str(agent.did)}
 
         def ready(address: str) -> None:
             url = f"wss://{address}/sage"
             text = f"{agent.did} listens at {url}"
-            announce(text, as_json=json_ready, did=agent.did, url=url)
+            announce(text, as_json=json_ready, **facts, url=url)
 
         async def run() -> Exit:
             async with resolving(
                 host_map, records, domains=domains, floor=floor
             ) as resolver:
-                return await run_until_stopped(
-                    service.Service(
-                        agent=agent,
-                        resolver=resolver,
-                        handler=receiver,
-                        stream_handler=receiver.serve_stream,
-                        guard=guard,
-                    ),
-                    certificate=certificate,
-                    key=key,
-                    host=host,
-                    port=port,
-                    ready=ready,
+                app = service.Service(
+                    agent=agent,
+                    resolver=resolver,
+                    handler=receiver,
+                    stream_handler=receiver.serve_stream,
+                    guard=guard,
+                    metrics=counting,
                 )
+                async with contextlib.AsyncExitStack() as stack:
+                    if counting is not None and metrics_at is not None:
+                        facts["metrics"] = await stack.enter_async_context(
+                            _watched(app, counting, metrics_at, certificate, key)
+                        )
+                    return await run_until_stopped(
+                        app,
+                        certificate=certificate,
+                        key=key,
+                        host=host,
+                        port=port,
+                        ready=ready,
+                    )
 
         return asyncio.run(run())
+
+
+@contextlib.asynccontextmanager
+async def _watched(
+    app: service.Service,
+    metrics: Metrics,
+    address: str,
+    certificate: Path,
+    key: Path | None,
+) -> AsyncIterator[str]:
+    """Serve metrics and probes at an address of their own; yield their URL."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise UsageError(f"--metrics-at takes HOST:PORT, not {address!r}")
+    async with service.serving(
+        service.MetricsApp(metrics, probes=app),
+        certificate=certificate,
+        key=key,
+        host=host,
+        port=int(port),
+    ) as bound:
+        yield f"https://{f'[{host}]' if ':' in host else host}:{bound}/metrics"
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ signed, `b64u_encode` and `b64u_decode` carry binary values inside JSON.
 """
 
 from .base64url import b64u_decode, b64u_encode
-from .jcs import jcs
+from .jcs import encode_string, jcs
 from .strict_json import parse_strict
 
-__all__ = ["b64u_decode", "b64u_encode", "jcs", "parse_strict"]
+__all__ = ["b64u_decode", "b64u_encode", "encode_string", "jcs", "parse_strict"]

@@ -9,7 +9,9 @@ point, both escape the same characters in the same way, and integers have one fo
 from __future__ import annotations
 
 import json
-from typing import Any
+import json.encoder
+from collections.abc import Callable
+from typing import Any, Final
 
 import rfc8785
 
@@ -17,7 +19,12 @@ from ..errors import UsageError
 from ..limits import JSON_DEPTH_MAX, JSON_INTEGER_MAX
 from ..types import Json
 
-__all__ = ["jcs"]
+__all__ = ["encode_string", "jcs"]
+
+encode_string: Final[Callable[[str], str]] = json.encoder.encode_basestring
+"""Return the canonical JSON of one string: what `jcs` returns, before UTF-8.
+
+A lone surrogate passes; encoding the result will refuse it."""
 
 _encode = json.JSONEncoder(
     ensure_ascii=False,

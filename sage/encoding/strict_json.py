@@ -42,8 +42,11 @@ def parse_strict(data: Buffer | str, *, max_bytes: int = JSON_MAX_BYTES) -> Json
         raise _malformed(f"JSON is nested deeper than {JSON_DEPTH_MAX}") from None
     except ValueError as exc:
         raise _malformed(f"not JSON: {exc}") from None
-    # After decoding UTF-8, a surrogate can only come from an escape.
-    _check(value, JSON_DEPTH_MAX, escapes="\\u" in text)
+    # After decoding UTF-8, a surrogate can only come from an escape, and nothing is
+    # nested deeper than there are brackets: most texts need no walk.
+    escapes = "\\u" in text
+    if escapes or text.count("{") + text.count("[") > JSON_DEPTH_MAX:
+        _check(value, JSON_DEPTH_MAX, escapes=escapes)
     return value
 
 

@@ -41,7 +41,7 @@ from ..limits import (
     REPLAY_GRACE_S,
     REPLAY_QUARANTINE_S,
 )
-from ..types import Did, SessionId
+from ..types import SessionId
 from .base import Envelope
 
 __all__ = [
@@ -68,9 +68,10 @@ class Reservation:
     """What one authentic envelope uses up.
 
     Attributes:
-        sender: the verified sender.
+        sender: the verified sender: a DID, or the key of a signed HTTP message.
         recipient: whom it is for.
-        id: the envelope's UUIDv4.
+        id: the envelope's UUIDv4; ``None`` for a signed HTTP message, which has
+            no id, only a nonce.
         nonce: its 22 characters.
         expires: wall seconds; 30 s later the reservation may go.
         session_id: 22 characters, in a session.
@@ -80,9 +81,9 @@ class Reservation:
         UsageError: ``session_id`` without ``seq``, or the reverse; wrong types.
     """
 
-    sender: Did
-    recipient: Did
-    id: str
+    sender: str
+    recipient: str
+    id: str | None
     nonce: str
     expires: int
     session_id: SessionId | None = None
@@ -92,8 +93,12 @@ class Reservation:
         """Refuse half a session."""
         if (self.session_id is None) != (self.seq is None):
             raise UsageError("session_id and seq are reserved together")
-        texts = (self.sender, self.recipient, self.id, self.nonce)
-        if not all(type(text) is str for text in texts):
+        if self.id is None and self.seq is not None:
+            raise UsageError("in a session every envelope has an id")
+        texts = (self.sender, self.recipient, self.nonce)
+        if not all(type(text) is str for text in texts) or not (
+            self.id is None or type(self.id) is str
+        ):
             raise UsageError("sender, recipient, id and nonce must be str")
         if type(self.expires) is not int:
             raise UsageError("expires must be int")
@@ -123,10 +128,12 @@ class Reservation:
         )
 
     def keys(self) -> tuple[bytes, ...]:
-        """Return the two or three entries, 16 bytes each: id, nonce, sequence."""
+        """Return the entries, 16 bytes each: id if there is one, nonce, sequence."""
         # Lengths in front, so that no two pairs of names run together alike.
         pair = f"{len(self.sender)}:{self.sender}{len(self.recipient)}:{self.recipient}"
-        parts = [f"id:{self.id}", f"nonce:{self.nonce}"]
+        parts = [f"nonce:{self.nonce}"]
+        if self.id is not None:
+            parts.insert(0, f"id:{self.id}")
         if self.seq is not None:
             # In the pair as well: each direction counts its own records.
             parts.append(f"seq:{self.seq}:{self.session_id}")

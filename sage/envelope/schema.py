@@ -134,7 +134,7 @@ def check_members(values: Mapping[str, Any], *, optional: Collection[str]) -> No
     """
     for name, value in values.items():
         if value is not None or name not in optional:
-            check_member(name, value)
+            _CHECKS[name](name, value)
     _check_times(values["created"], values["expires"])
     if not values["kid"].startswith(values["did"] + "#"):
         raise ProtocolError("kid is not a key of did", code=Code.SIG_BINDING)

@@ -3,11 +3,20 @@
 `parse_did` and `parse_key_url` read names. `SigningKey` and `KemKey` are ours,
 `PublicKey` is what a record says of others. `create_record` and its successors
 make records, `parse_record` checks them, a `Resolver` finds them. `encrypt_secret`
-keeps private keys in files. The sans-IO half of the ``web`` registry is in
+keeps private keys in files; `encode_public_jwk`, `encode_public_pem` and their like
+exchange keys with other programs. The sans-IO half of the ``web`` registry is in
 `sage.identity.web`.
 """
 
 from .did import ParsedDid, ParsedKeyUrl, parse_did, parse_key_url
+from .jwk import (
+    decode_private_jwk,
+    decode_public_jwk,
+    encode_private_jwk,
+    encode_public_jwk,
+    jwk_thumbprint,
+)
+from .key_store import KeyStore, StoredKey
 from .keys import KemKey, PublicKey, SigningKey
 from .keystore import (
     decrypt_secret,
@@ -22,6 +31,13 @@ from .lifecycle import (
     deactivate,
     revoke_key,
     set_services,
+)
+from .pem import (
+    decode_private_pem,
+    decode_public_pem,
+    encode_private_pem,
+    encode_public_pem,
+    pem_is_encrypted,
 )
 from .proof import proof_challenge
 from .record import AgentRecord, KeyEntry, Proof, ServiceEntry
@@ -57,6 +73,7 @@ __all__ = [
     "FileResolver",
     "KemKey",
     "KeyEntry",
+    "KeyStore",
     "MemoryResolver",
     "Observation",
     "ParsedDid",
@@ -66,6 +83,7 @@ __all__ = [
     "Resolver",
     "ServiceEntry",
     "SigningKey",
+    "StoredKey",
     "VersionFloor",
     "activate",
     "add_keys",
@@ -73,15 +91,25 @@ __all__ = [
     "check_successor",
     "create_record",
     "deactivate",
+    "decode_private_jwk",
+    "decode_private_pem",
+    "decode_public_jwk",
+    "decode_public_pem",
     "decrypt_secret",
+    "encode_private_jwk",
+    "encode_private_pem",
+    "encode_public_jwk",
+    "encode_public_pem",
     "encode_web_response",
     "encrypt_secret",
     "ethereum_address",
+    "jwk_thumbprint",
     "key_id",
     "parse_did",
     "parse_key_url",
     "parse_record",
     "parse_web_response",
+    "pem_is_encrypted",
     "proof_challenge",
     "read_private_file",
     "revoke_key",

@@ -15,7 +15,7 @@ from ..types import Buffer, KeyUrl
 from .did import parse_key_url
 from .signature import KEM_ALGORITHM, Suite, as_bytes, suite_named, verify
 
-__all__ = ["KemKey", "PublicKey", "SigningKey"]
+__all__ = ["KemKey", "PublicKey", "SigningKey", "own_key_url"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class SigningKey(_PrivateKey):
         """Name a private key that the algorithm's suite has loaded."""
         self._suite: Suite = suite_named(algorithm)
         self._algorithm = algorithm
-        self._kid = _own_key_url(kid)
+        self._kid = own_key_url(kid)
         self._private = private
         self._public_key = self._suite.public_bytes(private)
 
@@ -146,7 +146,7 @@ class KemKey(_PrivateKey):
 
     def __init__(self, kid: str, private: _crypto.X25519PrivateKey) -> None:
         """Name a loaded private key."""
-        self._kid = _own_key_url(kid)
+        self._kid = own_key_url(kid)
         self._private = private
         self._public_key = _crypto.x25519_public_bytes(private)
 
@@ -189,7 +189,12 @@ class KemKey(_PrivateKey):
         return _crypto.x25519_exchange(self.private, as_bytes(public, "public key"))
 
 
-def _own_key_url(kid: str) -> KeyUrl:
+def own_key_url(kid: str) -> KeyUrl:
+    """Return a key URL that the caller chose.
+
+    Raises:
+        UsageError: it is none.
+    """
     try:
         return parse_key_url(kid).url
     except DecodeError as exc:

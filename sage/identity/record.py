@@ -133,6 +133,10 @@ class AgentRecord:
     version: int
     # Set by `check_proofs` alone. `dataclasses.replace` does not carry it over.
     _proven: bool = field(default=False, init=False, repr=False, compare=False)
+    # Each operation asks for the same keys again.
+    _public_keys: dict[str, PublicKey] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def proven(self) -> bool:
@@ -156,7 +160,10 @@ class AgentRecord:
 
     def entry(self, name: str) -> KeyEntry | None:
         """Return the entry of that name, in whatever state, or ``None``."""
-        return next((entry for entry in self.keys if entry.name == name), None)
+        for entry in self.keys:
+            if entry.name == name:
+                return entry
+        return None
 
     def key_url(self, name: str) -> KeyUrl:
         """Return the full key URL of an entry's name."""
@@ -258,7 +265,11 @@ class AgentRecord:
             raise _refusal("the record's proofs were not checked", Code.KEY_UNPROVEN)
 
     def _public(self, entry: KeyEntry) -> PublicKey:
-        return PublicKey(self.key_url(entry.name), entry.alg, entry.key)
+        key = self._public_keys.get(entry.name)
+        if key is None:
+            key = PublicKey(self.key_url(entry.name), entry.alg, entry.key)
+            self._public_keys[entry.name] = key
+        return key
 
 
 def _by_name(entries: list[KeyEntry]) -> Iterator[KeyEntry]:

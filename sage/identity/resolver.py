@@ -3,6 +3,7 @@
 A resolution is an observation: it says what an authoritative source held at one
 moment, and is good for one operation that began before that moment (REG-05). So
 nothing here caches, and every observation carries the time when its read started.
+(`sage.transport.CachingResolver` does, for whoever asks for it.)
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from .._crypto import sha256
 from ..errors import Code, ConfigError, DecodeError, ResolutionError, UsageError
 from ..limits import AGENT_RECORD_MAX_BYTES, OBSERVATION_MAX_AGE_S
 from ..types import Did
@@ -113,6 +113,14 @@ class MemoryResolver:
 
     async def resolve(self, did: str, *, now: float) -> Observation:
         """Return the record that is held now; see `Resolver.resolve`."""
+        return self.look_up(did, now=now)
+
+    def look_up(self, did: str, *, now: float) -> Observation:
+        """Do the same without a coroutine, because nothing is waited for.
+
+        Raises:
+            ResolutionError: as `Resolver.resolve`.
+        """
         parsed = parse_web_did(did)
         record = self._records.get(parsed.did)
         if record is None:
@@ -199,19 +207,20 @@ def observe(
         asked: who was asked for.
         source: who answered.
         now: monotonic seconds at which the read started.
-        floor: where given, the version must not go back.
+        floor: where given, neither the version nor a revocation may go back.
         observed_time: wall seconds that the source gave.
 
     Raises:
-        ResolutionError: the record of another agent (``record.invalid``), or an
-            older one than seen before (``record.stale``).
+        ResolutionError: the record of another agent, or one that presents as good
+            what was revoked before (``record.invalid``); an older one than seen
+            before (``record.stale``).
     """
     if record.id != asked.did:
         raise ResolutionError(
             "the answer is the record of another agent", code=Code.RECORD_INVALID
         )
     if floor is not None:
-        floor.check(record.id, record.version, sha256(record.encode()))
+        floor.admit(record)
     return Observation(record, record.version, source, now, observed_time)
 
 

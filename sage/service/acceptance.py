@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from ..encoding import b64u_encode
@@ -29,19 +29,23 @@ from ..errors import (
     Code,
     DeadlineExceeded,
     DecodeError,
+    PeerError,
     ProtocolError,
     RemoteFailure,
     ResolutionError,
     SessionClosed,
 )
-from ..handshake import Responder
-from ..identity import PublicKey
+from ..handshake import Initiation, Responder
+from ..identity import PublicKey, SigningKey
 from ..limits import NONCE_BYTES, RECORD_PLAINTEXT_MAX_BYTES
 from ..session import Session
 from ..transport import within
+from ..transport.metrics import Direction, diagnose
 from ..types import Role, SessionId
 from .accepted import Accepted, Sessions
+from .compression import pack_answer, unpack, without_encodings
 from .host import Host
+from .logs import Event, correlate, fields
 from .message import Message
 from .operation import Operation
 from .stream_host import StreamHost
@@ -96,6 +100,7 @@ class Acceptance:
             verify_request(request, key)
             if verify is not None:
                 verify(key)
+            correlate(request.id)
 
         if request.encoding == "plain":
             return await self._shake_hands(request, verify_all), None
@@ -117,19 +122,23 @@ class Acceptance:
         )
         verify(init_key)
         await self._reserve(request)
+        # The initiator names two keys of ours; during a rotation there are four.
+        initiation = Initiation.decode(request.payload)
+        signing_key = agent.find_signing_key(initiation.resp_kid)
+        kem_key = agent.find_kem_key(initiation.kem_kid)
         responder = Responder(
-            agent.signing_key,
-            agent.kem_key,
+            signing_key,
+            kem_key,
             init_key=init_key,
             resp_key=operation.resp_record.find_signing_key(
-                agent.signing_key.kid, unix_time=unix_time
+                signing_key.kid, unix_time=unix_time
             ),
             kem_public=operation.resp_record.find_kem_key(
-                agent.kem_key.kid, unix_time=unix_time
+                kem_key.kid, unix_time=unix_time
             ),
             entropy=os.urandom,
         )
-        response = self._header(request)
+        response = self._header(request, signing_key)
         now = clock.now()
         completion = responder.respond(
             request.payload,
@@ -146,8 +155,8 @@ class Acceptance:
         binding = secrets.binding
         secrets.wipe()
         self._sessions.keep(Accepted(session, binding, responder))
-        logger.info("handshake with %s", request.did)
-        return sign(response.with_data(completion), agent.signing_key)
+        logger.info("handshake with %s", request.did, extra=fields(Event.HANDSHAKE))
+        return sign(response.with_data(completion), signing_key)
 
     # --- session -----------------------------------------------------------------
 
@@ -164,15 +173,16 @@ class Acceptance:
         verify(accepted.binding.init_key)
         self._require_current(operation, accepted)
         plaintext = await self._accept(request, accepted)
-        opening, data, error = None, b"", None
+        opening, data, error, metadata = None, b"", None, None
         try:
             opening = StreamOpening.decode_request(plaintext)
         except DecodeError as exc:
-            logger.warning("no stream: %s (%s)", exc, exc.code)
+            why = fields(Event.STREAM_REFUSED, exc.code.value)
+            logger.warning("no stream: %s (%s)", exc, exc.code, extra=why)
             error = "operation_failed"
         else:
             if opening is None:
-                data, error = await self._answer(request, plaintext)
+                data, error, metadata = await self._answer(request, plaintext)
         await operation.pass_gate()
         self._require_current(operation, accepted)
         if accepted.session.closed:
@@ -180,26 +190,38 @@ class Acceptance:
         afterwards = None
         if opening is not None:
             data, error, afterwards = self._grant(opening, request, accepted)
+        key = self._host.agent.find_signing_key(accepted.binding.resp_kid)
         response = seal_response(
-            self._header(request, error=error),
+            self._header(request, key, error=error, metadata=metadata),
             data,
             session=accepted.session,
-            key=self._host.agent.signing_key,
+            key=key,
             now=self._host.clock.now(),
         )
+        self._host.metrics.payload(Role.RESPONDER, Direction.OUT, len(data))
         return response, afterwards
 
     async def _answer(
         self, request: Request, plaintext: bytes
-    ) -> tuple[bytes, str | None]:
+    ) -> tuple[bytes, str | None, Mapping[str, str] | None]:
+        """Return what the handler answers, or why not, and the answer's metadata."""
+        signed, encodings = request.metadata or {}, self._host.config.compression
+        try:
+            payload = await unpack(plaintext, signed, encodings)
+        except PeerError as exc:
+            logger.warning("the payload was refused: %s (%s)", exc, exc.code)
+            denied = isinstance(exc, ProtocolError)
+            return b"", "policy_denied" if denied else "operation_failed", None
         message = Message(
-            payload=plaintext,
+            payload=payload,
             peer=request.did,
             id=request.id,
             session_id=SessionId(request.session_id or ""),
-            metadata=request.metadata or {},
+            metadata=without_encodings(signed),
         )
-        return await self._handle(message)
+        data, error = await self._handle(message)
+        packed, metadata = await pack_answer(data, signed, encodings)
+        return packed, error, metadata
 
     def _grant(
         self, opening: StreamOpening, request: Request, accepted: Accepted
@@ -231,6 +253,7 @@ class Acceptance:
             responder.confirm(now=now, unix_time=clock.unix_time())
             self._sessions.confirm(accepted)
         accepted.session.accept(seq, now=now)
+        self._host.metrics.payload(Role.RESPONDER, Direction.IN, len(plaintext))
         return plaintext
 
     async def _handle(self, message: Message) -> tuple[bytes, str | None]:
@@ -245,10 +268,10 @@ class Acceptance:
         except RemoteFailure as exc:
             return b"", exc.reason
         except DeadlineExceeded as exc:
-            logger.warning("%s", exc)
+            logger.warning("%s", exc, extra=fields(Event.HANDLER_FAILED, diagnose(exc)))
             return b"", "unavailable"
         except Exception:
-            logger.exception("the handler failed")
+            logger.exception("the handler failed", extra=fields(Event.HANDLER_FAILED))
             return b"", "operation_failed"
         return bytes(data), None
 
@@ -275,7 +298,14 @@ class Acceptance:
             unix_time=clock.unix_time(),
         )
 
-    def _header(self, request: Request, *, error: str | None = None) -> Response:
+    def _header(
+        self,
+        request: Request,
+        key: SigningKey,
+        *,
+        error: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Response:
         """Build every member of a response but its data and signature."""
         unix_time = self._host.clock.unix_time()
         # Never longer than what it answers, but for at least a second.
@@ -283,9 +313,10 @@ class Acceptance:
         return Response.answer(
             request,
             id=str(uuid.uuid4()),
-            kid=self._host.agent.signing_key.kid,
+            kid=key.kid,
             created=unix_time,
             expires=unix_time + max(ttl_s, 1),
             nonce=b64u_encode(os.urandom(NONCE_BYTES)),
             error=error,
+            metadata=metadata,
         )

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from ..handshake import Binding, Responder
 from ..session import Session
-from ..types import SessionId
+from ..transport.metrics import NO_METRICS, Metrics
+from ..types import Role, SessionId
 
 __all__ = ["Accepted", "ConnectionSessions", "Sessions"]
 
@@ -52,10 +53,11 @@ class ConnectionSessions:
 
     Args:
         max_sessions: how many there are at most.
+        metrics: counts them.
     """
 
-    def __init__(self, max_sessions: int) -> None:
-        self._max_sessions = max_sessions
+    def __init__(self, max_sessions: int, metrics: Metrics = NO_METRICS) -> None:
+        self._max_sessions, self._metrics = max_sessions, metrics
         self._sessions: dict[SessionId, Accepted] = {}
 
     def get(self, session_id: str) -> Accepted | None:
@@ -73,6 +75,7 @@ class ConnectionSessions:
             unused = (one for one in before if not one.confirmed)
             self.drop(next(unused, next(iter(self._sessions.values()))))
         self._sessions[accepted.binding.session_id] = accepted
+        self._metrics.sessions(Role.RESPONDER, 1)
 
     def confirm(self, accepted: Accepted) -> None:
         """Take note that its first record was accepted."""
@@ -80,11 +83,11 @@ class ConnectionSessions:
 
     def drop(self, accepted: Accepted) -> None:
         """Close a session and forget it. Idempotent."""
-        self._sessions.pop(accepted.binding.session_id, None)
+        if self._sessions.pop(accepted.binding.session_id, None) is not None:
+            self._metrics.sessions(Role.RESPONDER, -1)
         accepted.close()
 
     def close(self) -> None:
         """Close them all."""
-        for accepted in self._sessions.values():
-            accepted.close()
-        self._sessions.clear()
+        for accepted in list(self._sessions.values()):
+            self.drop(accepted)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from ..encoding import b64u_decode, b64u_encode, jcs, parse_strict
-from ..errors import ConfigError, SageError, UsageError
+from ..encoding import parse_strict
+from ..errors import Code, ConfigError, ResolutionError, SageError, UsageError
 from ..identity import (
     AgentRecord,
     KemKey,
@@ -19,29 +20,24 @@ from ..identity import (
     decrypt_secret,
     encrypt_secret,
     parse_did,
-    parse_record,
     read_private_file,
     write_private_file,
 )
 from ..limits import SCRYPT_N
-from ..types import Did, JsonObject, KeyUrl
+from ..types import Did, KeyUrl
+from .key_ring import KeyPair, KeyRing
 
 __all__ = ["Agent"]
-
-_FORMAT = "sage-agent-1"
 
 
 class Agent:
     """An identity that can act: a DID with its private keys and its record.
 
     Made by `generate` or `load`. The private keys never show in ``repr`` and cannot
-    be pickled.
+    be pickled. During a rotation there are more keys than the two that it uses by
+    itself; see `Rotation`.
 
     Attributes:
-        did: the agent's DID.
-        record: the agent record to publish.
-        signing_key: signs envelopes and handshakes.
-        kem_key: what others encapsulate to.
         is_new: generated in this process, so that nothing sent to these keys can
             have been accepted before.
     """
@@ -54,15 +50,69 @@ class Agent:
         *,
         is_new: bool = False,
     ) -> None:
-        self.record = record
-        self.signing_key = signing_key
-        self.kem_key = kem_key
+        self._ring = KeyRing(record, KeyPair(signing_key, kem_key))
         self.is_new = is_new
 
     @property
     def did(self) -> Did:
         """The agent's DID."""
         return self.record.id
+
+    @property
+    def record(self) -> AgentRecord:
+        """The agent record to publish."""
+        return self._ring.record
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """What signs handshakes that this agent begins."""
+        return self._ring.current.signing_key
+
+    @property
+    def kem_key(self) -> KemKey:
+        """What others encapsulate to, where no rotation is under way."""
+        return self._ring.current.kem_key
+
+    @property
+    def ring(self) -> KeyRing:
+        """The record with every key that is held, as one value."""
+        return self._ring
+
+    def find_signing_key(self, kid: str) -> SigningKey:
+        """Return the held signing key of that name: what a session was pinned to.
+
+        Raises:
+            ResolutionError: it is not held, or not any more (``key.not-in-record``).
+        """
+        for pair in self._ring.pairs:
+            if pair.signing_key.kid == kid:
+                return pair.signing_key
+        raise _not_held("signing key")
+
+    def find_kem_key(self, kid: str) -> KemKey:
+        """Return the held X25519 key of that name.
+
+        Raises:
+            ResolutionError: it is not held, or not any more (``key.not-in-record``).
+        """
+        for pair in self._ring.pairs:
+            if pair.kem_key.kid == kid:
+                return pair.kem_key
+        raise _not_held("KEM key")
+
+    def adopt(self, ring: KeyRing) -> None:
+        """Go on with these keys and this record, in one step.
+
+        What is under way keeps the key that it began with, as long as it is held.
+
+        Raises:
+            UsageError: another agent's, an older record, or the record lacks one of
+                the two keys in use.
+        """
+        if ring.record.version < self.record.version:
+            raise UsageError("an older record than the agent's")
+        self._require_own(ring.record, ring.current)
+        self._ring = ring
 
     @classmethod
     def generate(
@@ -111,14 +161,7 @@ class Agent:
         Raises:
             ConfigError: the passphrase is empty, or the file cannot be written.
         """
-        plaintext = jcs(
-            {
-                "format": _FORMAT,
-                "record": b64u_encode(self.record.encode()),
-                "signing": _private_json(self.signing_key, self.signing_key.algorithm),
-                "kem": _private_json(self.kem_key, "x25519"),
-            }
-        )
+        plaintext = self._ring.encode()
         sealed = encrypt_secret(plaintext, passphrase, entropy=os.urandom, n=scrypt_n)
         write_private_file(Path(path), sealed)
 
@@ -132,7 +175,7 @@ class Agent:
         """
         plaintext = decrypt_secret(read_private_file(Path(path)), passphrase)
         try:
-            return _agent_from_json(parse_strict(plaintext))
+            return cls._of(KeyRing.from_json(parse_strict(plaintext)))
         except (SageError, KeyError, TypeError) as exc:
             raise ConfigError(f"{path} does not hold an agent: {exc}") from exc
 
@@ -142,16 +185,21 @@ class Agent:
         Raises:
             UsageError: the record is another agent's, or lacks one of the keys.
         """
-        names = {entry.name: entry.key for entry in record.keys}
-        for key in (self.signing_key, self.kem_key):
-            if record.id != self.did or names.get(_key_name(key)) != key.public_key:
-                raise UsageError("the record does not hold this agent's keys")
-        return Agent(record, self.signing_key, self.kem_key, is_new=self.is_new)
+        return self.with_ring(replace(self._ring, record=record))
+
+    def with_ring(self, ring: KeyRing) -> Agent:
+        """Return the same agent with other keys; see `adopt`.
+
+        Raises:
+            UsageError: another agent's, or the record lacks one of the two keys in use.
+        """
+        self._require_own(ring.record, ring.current)
+        return self._of(ring, is_new=self.is_new)
 
     def wipe(self) -> None:
         """Drop the private keys. Best effort: Python cannot erase every copy."""
-        self.signing_key.wipe()
-        self.kem_key.wipe()
+        for pair in self._ring.pairs:
+            pair.wipe()
 
     def __repr__(self) -> str:
         return f"<Agent {self.did} version {self.record.version}>"
@@ -159,33 +207,20 @@ class Agent:
     def __reduce__(self) -> NoReturn:
         raise TypeError("an Agent holds private keys and cannot be pickled")
 
+    @classmethod
+    def _of(cls, ring: KeyRing, *, is_new: bool = False) -> Agent:
+        agent = cls(ring.record, *ring.current, is_new=is_new)
+        agent.adopt(ring)
+        return agent
 
-def _key_name(key: SigningKey | KemKey) -> str:
-    return key.kid.partition("#")[2]
+    def _require_own(self, record: AgentRecord, pair: KeyPair) -> None:
+        names = {record.key_url(entry.name): entry.key for entry in record.keys}
+        for key in pair:
+            if record.id != self.did or names.get(key.kid) != key.public_key:
+                raise UsageError("the record does not hold this agent's keys")
 
 
-def _private_json(key: SigningKey | KemKey, algorithm: str) -> JsonObject:
-    return {
-        "name": _key_name(key),
-        "alg": algorithm,
-        "private": b64u_encode(key.private_bytes()),
-    }
-
-
-def _agent_from_json(value: object) -> Agent:
-    if not isinstance(value, dict) or value.get("format") != _FORMAT:
-        raise UsageError(f"its format is not {_FORMAT}")
-    record = parse_record(b64u_decode(value["record"]))
-    signing, kem = value["signing"], value["kem"]
-    agent = Agent(
-        record,
-        SigningKey.from_private_bytes(
-            KeyUrl(f"{record.id}#{signing['name']}"),
-            signing["alg"],
-            b64u_decode(signing["private"]),
-        ),
-        KemKey.from_private_bytes(
-            KeyUrl(f"{record.id}#{kem['name']}"), b64u_decode(kem["private"])
-        ),
+def _not_held(what: str) -> ResolutionError:
+    return ResolutionError(
+        f"this agent does not hold that {what}", code=Code.KEY_NOT_IN_RECORD
     )
-    return agent.with_record(record)

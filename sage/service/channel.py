@@ -1,8 +1,7 @@
-"""A channel: one WebSocket to one peer, and the session that protects it.
+"""A channel to one peer: requests and streams, and the session that protects them.
 
-Many requests may be under way at once; a reader task hands each response to the
-request that it names, and each record to the stream. The session is renewed beside
-the requests, on the same connection; see `Renewal`.
+Many requests may be under way at once; a `Courier` carries them, over a WebSocket or
+over HTTPS. The session is renewed beside the requests; see `Renewal`.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import os
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from ..encoding import b64u_encode
 from ..envelope import (
@@ -23,31 +23,34 @@ from ..envelope import (
     authenticate_payload,
     check_pinned,
     check_response,
-    decode_envelope,
     seal_request,
     verify_response,
 )
 from ..errors import (
-    Code,
     ConnectionLost,
     DeadlineExceeded,
     LimitReached,
     PeerError,
-    ProtocolError,
     RemoteFailure,
     ResolutionError,
     SageError,
     SessionClosed,
     SessionExpired,
+    TransportError,
+    UsageError,
 )
 from ..identity import Resolver
-from ..limits import CLOSE_TIMEOUT_S, NONCE_BYTES
-from ..transport import WebSocket
+from ..limits import LIVENESS_TIMEOUT_S, NONCE_BYTES
+from ..transport.metrics import NO_METRICS, Direction, Metrics, Outcome
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
 from .clock import Clock
+from .compression import pack_request, unpack
 from .config import ClientConfig
+from .courier import Courier, Progress, Reply, for_waiting
 from .initiation import Established, initiate
+from .logs import Event, fields, new_connection_id
+from .measure import Timer, count_failure, record_counters
 from .operation import Operation
 from .renewal import Renewal
 from .stream import Stream
@@ -63,22 +66,28 @@ class Channel:
 
     def __init__(
         self,
-        socket: WebSocket,
+        courier: Courier,
         *,
         agent: Agent,
         peer: Did,
         resolver: Resolver,
         config: ClientConfig,
         clock: Clock,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
-        self._socket, self._agent, self._peer = socket, agent, peer
+        self._courier, self._agent, self._peer = courier, agent, peer
         self._resolver, self._config, self._clock = resolver, config, clock
+        self._metrics, self._id = metrics, new_connection_id()
+        self._count_request = partial(metrics.request, Role.INITIATOR, courier.carriage)
+        self._count_payload = partial(metrics.payload, Role.INITIATOR)
+        self._count_in, self._count_out = record_counters(metrics, Role.INITIATOR)
         # A response is accepted only for a request of this very channel, so the
         # guard has no earlier life whose memory it could have lost.
         self._guard = MemoryReplayGuard(assume_no_history=True)
-        self._waiting: dict[str, asyncio.Future[Response]] = {}
         self._slots = asyncio.Semaphore(config.max_in_flight)
-        self._renewal = Renewal(self._shake_hands, config=config, clock=clock)
+        self._renewal = Renewal(
+            self._shake_hands, config=config, clock=clock, metrics=metrics
+        )
         self._streams = StreamClient(
             self._exchange,
             self.handshake,
@@ -86,9 +95,11 @@ class Channel:
             peer=peer,
             config=config,
             clock=clock,
+            metrics=metrics,
         )
         self._failure: SageError | None = None
-        self._reader = asyncio.create_task(self._read())
+        courier.start(feed=self._feed, fail=self._fail, identifier=self._id)
+        metrics.connections(Role.INITIATOR, 1)
 
     @property
     def peer(self) -> Did:
@@ -118,7 +129,9 @@ class Channel:
         Args:
             payload: at most 8,388,572 bytes.
             metadata: signed but not encrypted: at most 32 names
-                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes.
+                ``[a-z][a-z0-9_]{0,31}`` with values of at most 1,024 bytes. With
+                compression, at most 30: ``content_encoding`` and
+                ``accept_encoding`` are set by the channel.
             timeout_s: from this call to the verified answer; the configured one
                 when not given.
 
@@ -153,10 +166,13 @@ class Channel:
         Raises:
             RemoteFailure: on entry; ``policy_denied``: the service has no streams, or
                 one is open on this connection.
-            UsageError: a stream of this channel is open, or no such algorithm.
+            UsageError: a stream of this channel is open, no such algorithm, or the
+                channel is over HTTPS: streams need a WebSocket.
             TransportError, ResolutionError, PeerError, SessionClosed: as for
                 `request`.
         """
+        if not self._courier.has_streams:
+            raise UsageError("streams need a WebSocket: connect to a wss:// URL")
         return self._streams.open(aead)
 
     async def handshake(self) -> None:
@@ -173,30 +189,61 @@ class Channel:
             self._require_open()
             raise
 
+    async def check(self, *, timeout_s: float = LIVENESS_TIMEOUT_S) -> None:
+        """Make sure that the peer's end is there: a half-open connection looks idle.
+
+        Over HTTPS there is nothing to check: every request finds a connection.
+
+        Raises:
+            SessionClosed, TransportError: it is not, and the channel is closed.
+        """
+        self._require_open()
+        try:
+            await self._courier.check(timeout_s=timeout_s)
+        except TransportError as exc:
+            await self._fail(exc)
+            raise
+
     async def close(self) -> None:
         """Close the connection and wipe the session, within a second. Idempotent."""
         await self._fail(SessionClosed("the channel was closed"), code=1000)
-        # Where the reader found the failure, it may still be saying goodbye.
-        await asyncio.wait([self._reader], timeout=CLOSE_TIMEOUT_S)
+        await self._courier.wait_stopped()
 
     async def send_record(self, record: bytes) -> None:
         """Send one record of a stream; see `Carrier`."""
         limit = self._config.stream_send_timeout_s
-        await self._socket.send_binary(record, timeout_s=limit)
+        await self._courier.send_record(record, timeout_s=limit)
+        self._count_out(len(record))
 
     async def give_up(self, error: SageError) -> None:
         """End the connection for a stream's sake; see `Carrier`."""
         await self._fail(error)
 
     async def _shake_hands(self) -> Established:
+        with Timer(self._clock, self._count_handshake):
+            return await self._shake_hands_in_time()
+
+    def _count_handshake(self, outcome: Outcome, seconds: float) -> None:
+        if self._failure is not None:
+            outcome = Outcome.LOST  # it was cancelled, because the channel had failed
+        self._metrics.handshake(Role.INITIATOR, outcome, seconds)
+
+    async def _shake_hands_in_time(self) -> Established:
         limit = self._config.handshake_timeout_s
         operation = Operation(
             self._resolver, self._clock, init_did=self._agent.did, resp_did=self._peer
         )
+        replies: list[Reply] = []
+
+        async def ask(request: Request) -> Response:
+            replies.append(await self._ask(request, Progress()))
+            return replies[0].response
+
         try:
             async with asyncio.timeout(limit):
                 return await initiate(
-                    self._ask,
+                    ask,
+                    verify=lambda key: replies[0].verify(key),
                     agent=self._agent,
                     peer=self._peer,
                     operation=operation,
@@ -217,10 +264,13 @@ class Channel:
         before_sending: Callable[[Established], None] = lambda _: None,
     ) -> bytes:
         limit = timeout_s if timeout_s is not None else self._config.request_timeout_s
-        progress = _Progress(before_sending)
+        progress = Progress()
         try:
-            async with asyncio.timeout(limit), self._slots:
-                return await self._request(payload, metadata, progress)
+            with Timer(self._clock, self._count_request):
+                async with asyncio.timeout(limit), self._slots:
+                    encodings = self._config.compression
+                    packed = await pack_request(payload, metadata, encodings)
+                    return await self._request(*packed, progress, before_sending)
         except SageError as exc:
             exc.may_have_run = progress.sent
             if isinstance(exc, PeerError) and not isinstance(exc, RemoteFailure):
@@ -232,7 +282,11 @@ class Channel:
             ) from None
 
     async def _request(
-        self, payload: Buffer, metadata: Mapping[str, str], progress: _Progress
+        self,
+        payload: Buffer,
+        metadata: Mapping[str, str],
+        progress: Progress,
+        before_sending: Callable[[Established], None],
     ) -> bytes:
         while True:
             established = await self._acquire()
@@ -241,9 +295,16 @@ class Channel:
                 await operation.observe()
                 operation.require_current(established.binding)
                 request = self._sealed(payload, metadata, established)
-                progress.before_sending(established)
-                response = await self._ask(request, progress)
-                return await self._accept(response, request, operation, established)
+                before_sending(established)
+                reply = await self._ask(request, progress)
+                data = await self._accept(reply, request, operation, established)
+                self._count_payload(Direction.OUT, memoryview(payload).nbytes)
+                return data
+            except ConnectionLost:
+                if not self._courier.is_bound:
+                    # Whether the service still has the session is not known.
+                    self._renewal.retire(established)
+                raise
             except (LimitReached, SessionExpired, SessionClosed) as exc:
                 if progress.sent:
                     raise ConnectionLost(f"before its answer: {exc}") from exc
@@ -269,7 +330,7 @@ class Channel:
         if isinstance(self._failure, SessionClosed):
             raise SessionClosed("the channel was closed")
         if self._failure is not None:
-            raise _for_waiting(self._failure)
+            raise for_waiting(self._failure)
 
     def _operation(self, established: Established) -> Operation:
         return Operation(
@@ -301,24 +362,26 @@ class Channel:
             header,
             payload,
             session=established.session,
-            key=self._agent.signing_key,
+            key=self._agent.find_signing_key(established.binding.init_kid),
             now=self._clock.now(),
         )
 
     async def _accept(
         self,
-        response: Response,
+        reply: Reply,
         request: Request,
         operation: Operation,
         established: Established,
     ) -> bytes:
         """Authenticate a response, then accept it, then return what it says."""
         binding, session = established.binding, established.session
+        response = reply.response
         check_response(response, request, unix_time=self._clock.unix_time())
         check_pinned(response, binding)
         await operation.pass_gate()
         operation.require_current(binding)
         verify_response(response, request, binding.resp_key)
+        reply.verify(binding.resp_key)
         seq, plaintext = authenticate_payload(
             response, session=session, now=self._clock.now()
         )
@@ -329,85 +392,32 @@ class Channel:
         )
         session.accept(seq, now=now)
         established.used_at = now
+        self._count_payload(Direction.IN, len(plaintext))
         if not response.success:
             raise RemoteFailure(response.error or "operation_failed")
-        return plaintext
+        encodings = self._config.compression
+        return await unpack(plaintext, response.metadata or {}, encodings)
 
-    async def _ask(
-        self, request: Request, progress: _Progress | None = None
-    ) -> Response:
+    async def _ask(self, request: Request, progress: Progress) -> Reply:
         """Send a request and wait for the response that names it."""
         self._require_open()
-        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._waiting[request.id] = future
-        try:
-            if progress is not None:
-                progress.sent = True
-            await self._socket.send(request.encode())
-            return await future
-        finally:
-            self._waiting.pop(request.id, None)
+        return await self._courier.ask(request, progress)
 
-    async def _read(self) -> None:
-        """Hand each response to its request until the connection ends."""
-        try:
-            while True:
-                # In a call of its own: while we wait, nothing of the last is held.
-                await self._take(await self._socket.receive_any())
-        except SageError as exc:
-            await self._fail(exc)
-        except Exception:
-            # Without a reader every request would wait for its time limit.
-            logger.exception("internal error; the channel is closed")
-            await self._fail(ConnectionLost("internal error"))
-
-    async def _take(self, message: str | bytes) -> None:
-        if isinstance(message, bytes):
-            await self._streams.feed(message)
-            return
-        envelope = decode_envelope(message)
-        if not isinstance(envelope, Response):
-            raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
-        future = self._waiting.get(envelope.message_id)
-        if future is None or future.done():
-            logger.info("a response to no request under way was dropped")
-        else:
-            future.set_result(envelope)
+    async def _feed(self, record: bytes) -> None:
+        await self._streams.feed(record)
+        self._count_in(len(record))
 
     async def _fail(self, error: SageError, *, code: int | None = None) -> None:
-        """End the channel: wipe the session, fail what waits, close the socket."""
+        """End the channel: wipe the session, fail what waits, end the carrying."""
         if self._failure is not None:
             return
         self._failure = error
+        self._metrics.connections(Role.INITIATOR, -1)
         self._renewal.close()
-        self._streams.fail(_for_waiting(error))
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(_for_waiting(error))
-        if self._reader is not asyncio.current_task():
-            self._reader.cancel()
+        self._streams.fail(for_waiting(error))
         if code is None:
             code = error.close_code if isinstance(error, PeerError) else 1000
-            logger.info("channel failed: %s (%s)", error, _code(error))
-        await self._socket.close(code)
-
-
-class _Progress:
-    """How far a request came: whether it may have reached the peer."""
-
-    __slots__ = ("before_sending", "sent")
-
-    def __init__(self, before_sending: Callable[[Established], None]) -> None:
-        self.before_sending = before_sending
-        self.sent = False
-
-
-def _for_waiting(error: SageError) -> SageError:
-    """One error object for each waiter, so that tracebacks do not pile up."""
-    if isinstance(error, PeerError):
-        return ConnectionLost(f"the channel failed: {error}")
-    return ConnectionLost(str(error))
-
-
-def _code(error: SageError) -> str:
-    return str(getattr(error, "code", type(error).__name__))
+            why = count_failure(self._metrics, error)
+            ended = fields(Event.CONNECTION_ENDED, why, identifier=self._id)
+            logger.info("channel failed: %s (%s)", error, why, extra=ended)
+        await self._courier.stop(error, code)

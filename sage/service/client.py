@@ -7,11 +7,15 @@ from collections.abc import Generator
 from types import TracebackType
 
 from ..identity import Resolver, parse_did
-from ..transport import WebSocket
+from ..transport import HttpsClient, WebSocket, open_https
+from ..transport.metrics import Metrics
 from .agent import Agent
 from .channel import Channel
 from .clock import Clock
 from .config import ClientConfig
+from .courier import Courier
+from .measure import observed
+from .socket_courier import SocketCourier
 
 __all__ = ["connect"]
 
@@ -23,16 +27,20 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
     the channel yourself.
 
     Args:
-        url: the service's ``wss://`` endpoint.
+        url: the service's ``wss://`` endpoint; or its ``https://`` one, for requests
+            without streams through proxies that know no WebSocket.
         agent: who we are; our record must be resolvable too.
         peer: the DID that must answer.
         resolver: where both records are read, afresh for every operation.
         tls: a client context for a private authority; the system's when not given.
         config: time limits and bounds.
         clock: for tests.
+        https: over HTTPS, the client to post with, shared with whoever else uses it;
+            the channel opens and closes its own when not given.
+        metrics: what counts; nothing when not given. May be shared.
 
     Raises (on entry):
-        UsageError: not a ``wss://`` URL.
+        UsageError: not a ``wss://`` or ``https://`` URL.
         DecodeError: ``peer`` is not a DID (``id.malformed``).
         TransportError: no connection, or no answer in time.
         ResolutionError: a record or key is missing, revoked, expired or stale.
@@ -49,25 +57,26 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         tls: ssl.SSLContext | None = None,
         config: ClientConfig | None = None,
         clock: Clock | None = None,
+        https: HttpsClient | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        self._url, self._tls = url, tls
-        self._agent, self._resolver = agent, resolver
+        self._url, self._tls, self._https = url, tls, https
+        self._agent = agent
         self._peer = parse_did(peer).did
         self._config = config if config is not None else ClientConfig()
         self._clock = clock if clock is not None else Clock()
+        self._resolver, self._metrics = observed(resolver, metrics, self._clock)
         self._channel: Channel | None = None
 
     async def _open(self) -> Channel:
-        socket = await WebSocket.open(
-            self._url, tls=self._tls, timeout_s=self._config.connect_timeout_s
-        )
         channel = Channel(
-            socket,
+            await self._courier(),
             agent=self._agent,
             peer=self._peer,
             resolver=self._resolver,
             config=self._config,
             clock=self._clock,
+            metrics=self._metrics,
         )
         try:
             await channel.handshake()
@@ -75,6 +84,23 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
             await channel.close()
             raise
         return channel
+
+    async def _courier(self) -> Courier:
+        if self._url.startswith("https:"):
+            # Not at the top: a channel over a WebSocket needs no HTTP libraries.
+            from .https_courier import HttpsCourier
+
+            return HttpsCourier(
+                self._url,
+                client=self._https or open_https(self._config.https, tls=self._tls),
+                owned=self._https is None,
+                key=self._agent.signing_key,
+                unix_time=self._clock.unix_time,
+            )
+        socket = await WebSocket.open(
+            self._url, tls=self._tls, timeout_s=self._config.connect_timeout_s
+        )
+        return SocketCourier(socket)
 
     def __await__(self) -> Generator[object, None, Channel]:
         return self._open().__await__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from ..errors import UsageError
 from ..limits import (
@@ -11,7 +11,12 @@ from ..limits import (
     FIRST_MESSAGE_TIMEOUT_S,
     FRESHNESS_WINDOW_S,
     HANDSHAKE_TIMEOUT_S,
+    HTTPS_MAX_HANDSHAKES,
+    HTTPS_MAX_REQUESTS,
+    HTTPS_MAX_SESSIONS,
+    HTTPS_MAX_SESSIONS_PER_PEER,
     IDLE_CONNECTION_TIMEOUT_S,
+    MAX_BYTES_IN_FLIGHT,
     MAX_CONNECTIONS,
     MAX_REQUESTS_IN_FLIGHT,
     MAX_SESSIONS_PER_CONNECTION,
@@ -23,6 +28,8 @@ from ..limits import (
     SESSION_MAX_RECORDS,
     STREAM_RENEW_AFTER_RECORDS,
 )
+from ..transport.compress import require_encodings
+from ..transport.https_client import HttpsPoolConfig, require_https
 
 __all__ = ["ClientConfig", "ServiceConfig"]
 
@@ -44,6 +51,12 @@ class ClientConfig:
             direction before its session's successor is made.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
+        https: the limits of the connections below a channel over HTTPS, where it has
+            its own; ``connect_timeout_s`` is for WebSockets.
+        compression: what payloads are compressed with, off when empty: any of ``zstd``
+            and ``gzip``, the best first. Requests are compressed with the first;
+            answers may come in any. A service must have the first, too.
+            See the explanation of compression before you turn it on.
     """
 
     connect_timeout_s: float = CONNECT_TIMEOUT_S
@@ -55,6 +68,8 @@ class ClientConfig:
     renew_after_s: float = RENEW_AFTER_S
     stream_renew_after_records: int = STREAM_RENEW_AFTER_RECORDS
     stream_send_timeout_s: float = SEND_TIMEOUT_S
+    https: HttpsPoolConfig = field(default_factory=HttpsPoolConfig)
+    compression: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -82,8 +97,21 @@ class ServiceConfig:
             else the oldest. A channel that renews its session under load uses four.
         max_in_flight: requests at once on one connection; the socket is not read
             while there are more, so that a flood waits at its sender.
+        max_bytes_in_flight: of the messages that are worked on, over all connections;
+            a connection whose message finds no room waits, and is not read meanwhile.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
+        https_endpoints: the ``https://`` URLs, whole, at which requests are answered
+            over HTTPS; none by default. A signature covers the target that the client
+            aimed at, and that is compared with these, never with what a proxy says.
+        max_https_requests: at once; a further one is refused.
+        max_https_sessions: over HTTPS, in all; a further handshake is refused.
+        max_https_sessions_per_peer: of one peer; its oldest gives way.
+        max_https_handshakes: sessions that were never used; the oldest gives way.
+        compression: what payloads are compressed with, off when empty: any of ``zstd``
+            and ``gzip``, the best first. Requests may come in any; an answer
+            is compressed with the first that its request accepts.
+            See the explanation of compression before you turn it on.
     """
 
     path: str = "/sage"
@@ -95,17 +123,27 @@ class ServiceConfig:
     max_connections: int = MAX_CONNECTIONS
     max_sessions: int = MAX_SESSIONS_PER_CONNECTION
     max_in_flight: int = MAX_REQUESTS_IN_FLIGHT
+    max_bytes_in_flight: int = MAX_BYTES_IN_FLIGHT
     stream_send_timeout_s: float = SEND_TIMEOUT_S
+    https_endpoints: frozenset[str] = frozenset()
+    max_https_requests: int = HTTPS_MAX_REQUESTS
+    max_https_sessions: int = HTTPS_MAX_SESSIONS
+    max_https_sessions_per_peer: int = HTTPS_MAX_SESSIONS_PER_PEER
+    max_https_handshakes: int = HTTPS_MAX_HANDSHAKES
+    compression: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
+        for url in self.https_endpoints:
+            require_https(url)
 
 
 def _check(config: ClientConfig | ServiceConfig) -> None:
-    for field in fields(config):
-        value = getattr(config, field.name)
+    for one in fields(config):
+        value = getattr(config, one.name)
         if isinstance(value, int | float) and not value > 0:
-            raise UsageError(f"{field.name} must be positive, not {value!r}")
+            raise UsageError(f"{one.name} must be positive, not {value!r}")
+    require_encodings(config.compression)
     ttl = config.envelope_ttl_s
     if type(ttl) is not int or ttl > FRESHNESS_WINDOW_S:
         raise UsageError(

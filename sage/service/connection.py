@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from ..envelope import Request, decode_envelope
 from ..errors import (
@@ -22,9 +23,13 @@ from ..errors import (
 )
 from ..limits import UNAUTHENTICATED_MAX_BYTES
 from ..transport import AsgiWebSocket
+from ..transport.metrics import Carriage, diagnose
+from ..types import Role
 from .acceptance import Acceptance
 from .accepted import ConnectionSessions
 from .host import GENERIC_REFUSAL, Host
+from .logs import Event, correlate, fields, new_connection_id
+from .measure import count_answer, count_refusal, record_counters
 from .stream_host import StreamHost
 
 __all__ = ["Connection"]
@@ -36,23 +41,27 @@ class Connection:
     """Serves one accepted WebSocket until it ends."""
 
     def __init__(self, socket: AsgiWebSocket, host: Host) -> None:
-        self._socket, self._host = socket, host
-        self._sessions = ConnectionSessions(host.config.max_sessions)
+        self._socket, self._host, self._metrics = socket, host, host.metrics
+        self._count_in, self._count_out = record_counters(host.metrics, Role.RESPONDER)
+        self._sessions = ConnectionSessions(host.config.max_sessions, host.metrics)
         self._slots = asyncio.Semaphore(host.config.max_in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._streams = StreamHost(host.stream_handler, carrier=self, clock=host.clock)
+        self._streams = StreamHost(
+            host.stream_handler, carrier=self, clock=host.clock, metrics=host.metrics
+        )
         self._acceptance = Acceptance(host, self._sessions, self._streams)
         self._authenticated = False
 
     async def run(self) -> None:
         """Serve until the peer leaves, fails, or is silent for too long."""
+        correlate(new_connection_id())
         try:
             while True:
                 # In a call of its own: a connection that waits for its next message
                 # holds nothing of the last one, which may have been long.
                 await self._take(await self._next_message())
         except ConnectionLost:
-            logger.debug("connection ended")
+            logger.debug("connection ended", extra=fields(Event.CONNECTION_ENDED))
         except SageError as exc:
             await self._refuse(exc)
         finally:
@@ -67,13 +76,15 @@ class Connection:
         """Send one record of a stream; see `Carrier`."""
         limit = self._host.config.stream_send_timeout_s
         await self._socket.send_binary(record, timeout_s=limit)
+        self._count_out(len(record))
 
     async def give_up(self, error: SageError) -> None:
         """End the connection for a stream's sake; see `Carrier`."""
         if isinstance(error, PeerError):
             await self._refuse(error)
         else:
-            logger.info("the connection was given up: %s", error)
+            why = fields(Event.CONNECTION_ENDED, diagnose(error))
+            logger.info("the connection was given up: %s", error, extra=why)
             await self._socket.close(1011, GENERIC_REFUSAL)
 
     async def _next_message(self) -> str | bytes:
@@ -102,17 +113,20 @@ class Connection:
     async def _take(self, message: str | bytes) -> None:
         if isinstance(message, bytes):
             await self._streams.feed(message)
+            self._count_in(len(message))
             return
         await self._slots.acquire()
+        await self._host.budget.acquire(len(message))
         task = asyncio.create_task(self._serve(message))
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, len(message)))
         if not self._authenticated:
             # One at a time until somebody has proven who they are.
             await asyncio.wait([task])
 
     async def _serve(self, text: str) -> None:
         """Turn one message into one answer, or end the connection."""
+        began = self._host.clock.now()
         try:
             request = decode_envelope(text)
             if not isinstance(request, Request):
@@ -122,28 +136,41 @@ class Connection:
                 self._authenticated = True
                 self._socket.lift_limit()
             await self._socket.send(response.encode())
+            seconds = self._host.clock.now() - began
+            count_answer(
+                self._metrics, Carriage.WEBSOCKET, request, response, seconds=seconds
+            )
             if afterwards is not None:
                 afterwards()
         except ConnectionLost:
-            logger.debug("the client left before its answer")
+            gone = fields(Event.CONNECTION_ENDED, "connection")
+            logger.debug("the client left before its answer", extra=gone)
         except SessionClosed:
             # Its session gave way to newer ones; nothing else can carry the answer.
-            logger.info("a session ended before its answer")
+            ended = fields(Event.SESSION_ENDED, "exhausted")
+            logger.info("a session ended before its answer", extra=ended)
         except SageError as exc:
             await self._refuse(exc)
         except Exception:
-            logger.exception("internal error; the connection is closed")
+            logger.exception(
+                "internal error; the connection is closed",
+                extra=fields(Event.INTERNAL_ERROR),
+            )
             await self._socket.close(1011, GENERIC_REFUSAL)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, size: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._host.budget.release(size)
         self._slots.release()
 
     async def _refuse(self, error: SageError) -> None:
-        logger.warning("refused: %s (%s)", error, getattr(error, "code", "-"))
-        code = error.close_code if isinstance(error, PeerError) else 1008
+        code = count_refusal(self._metrics, error)
+        logger.warning(
+            "refused: %s (%s)", error, code, extra=fields(Event.REFUSED, code)
+        )
+        close_code = error.close_code if isinstance(error, PeerError) else 1008
         self._streams.fail(ConnectionLost("the connection was refused"))
-        await self._socket.close(code, GENERIC_REFUSAL)
+        await self._socket.close(close_code, GENERIC_REFUSAL)
 
     async def _end(self) -> None:
         for task in self._tasks:

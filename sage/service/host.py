@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..envelope import ReplayGuard
 from ..identity import Resolver
+from ..transport.metrics import NO_METRICS, Metrics
 from .agent import Agent
+from .byte_budget import ByteBudget
 from .clock import Clock
 from .config import ServiceConfig
 from .message import Handler
@@ -30,3 +32,10 @@ class Host:
     config: ServiceConfig
     clock: Clock
     stream_handler: StreamHandler | None = None
+    metrics: Metrics = NO_METRICS
+    budget: ByteBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Set the budget up that all connections share."""
+        budget = ByteBudget(self.config.max_bytes_in_flight)
+        object.__setattr__(self, "budget", budget)

@@ -11,11 +11,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ConfigError
-from ..limits import FIRST_MESSAGE_TIMEOUT_S, HTTP_HEAD_MAX_BYTES
+from ..limits import (
+    FIRST_MESSAGE_TIMEOUT_S,
+    HTTP_HEAD_MAX_BYTES,
+    HTTPS_KEEP_ALIVE_S,
+)
+from ..transport.asgi_http import HTTP_LIMITS
 from ..transport.tls import can_watch_sockets
 from ..transport.tls_listener import TlsListener
 from .hosting_websocket import HostedWebSocket
@@ -26,6 +32,16 @@ Path = str | os.PathLike[str]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 
+class _NoTrailers(h11.Connection):
+    """Refuses what comes behind a body, which uvicorn would drop unseen."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        event = super().next_event()
+        if isinstance(event, h11.EndOfMessage) and event.headers:
+            raise h11.RemoteProtocolError("trailers")
+        return event
+
+
 class _Http(H11Protocol):
     """Gives a request ten seconds to arrive, and its head a size.
 
@@ -34,6 +50,26 @@ class _Http(H11Protocol):
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _known = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = _NoTrailers(
+            h11.SERVER, max_incomplete_event_size=HTTP_HEAD_MAX_BYTES
+        )
+        self._inner, self.app = self.app, self._serve
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        """Let the application say that it has the request, and that it knows whose."""
+        scope.setdefault("extensions", {})[HTTP_LIMITS] = {
+            "received": self._stop,
+            "known": self._know,
+        }
+        await self._inner(scope, receive, send)
+
+    def _know(self) -> None:
+        self.timeout_keep_alive = HTTPS_KEEP_ALIVE_S  # type: ignore[assignment]
+        self._known = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
@@ -53,8 +89,9 @@ class _Http(H11Protocol):
 
     def _restart(self) -> None:
         self._stop()
+        pause_s = HTTPS_KEEP_ALIVE_S if self._known else 0.0
         self._deadline = self.loop.call_later(
-            FIRST_MESSAGE_TIMEOUT_S, self.transport.abort
+            pause_s + FIRST_MESSAGE_TIMEOUT_S, self.transport.abort
         )
 
     def _stop(self) -> None:
@@ -176,9 +213,14 @@ def _listen(host: str, port: int) -> socket.socket:
     """Open the socket here: uvicorn would log the reason and leave the process."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as exc:
         raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+    # Accepted sockets inherit it. asyncio sets it only where a socket names its
+    # protocol, which accepted ones do not; and an answer in two writes, head and body,
+    # would wait 40 ms for the peer's delayed acknowledgement of the first.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:

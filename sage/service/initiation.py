@@ -16,6 +16,7 @@ from ..envelope import (
 )
 from ..errors import Code, ProtocolError, RemoteFailure
 from ..handshake import Binding, Initiator
+from ..identity import PublicKey
 from ..session import Session
 from ..types import Did, Role
 from .agent import Agent
@@ -65,6 +66,7 @@ async def initiate(
     operation: Operation,
     clock: Clock,
     ttl_s: int,
+    verify: Callable[[PublicKey], object] = lambda _: None,
 ) -> Established:
     """Shake hands with ``peer`` (HPKE-01..06).
 
@@ -75,6 +77,8 @@ async def initiate(
         operation: a fresh one, with us as the initiator.
         clock: the clocks.
         ttl_s: how long the initiation is valid, in seconds.
+        verify: verifies what the carrier added to the response, under the same key;
+            called right after the response's own signature was verified.
 
     Raises:
         ResolutionError: a record or key is missing or unusable.
@@ -83,10 +87,12 @@ async def initiate(
     """
     await operation.observe()
     unix_time = clock.unix_time()
+    # The same one throughout, though a rotation may switch beside this.
+    signing_key = agent.signing_key
     initiator = Initiator(
-        agent.signing_key,
+        signing_key,
         init_key=operation.init_record.find_signing_key(
-            agent.signing_key.kid, unix_time=unix_time
+            signing_key.kid, unix_time=unix_time
         ),
         resp_key=operation.resp_record.select_signing_key(unix_time=unix_time),
         kem_key=operation.resp_record.select_kem_key(unix_time=unix_time),
@@ -100,7 +106,7 @@ async def initiate(
             id=str(uuid.uuid4()),
             did=agent.did,
             recipient=peer,
-            kid=agent.signing_key.kid,
+            kid=signing_key.kid,
             created=unix_time,
             expires=unix_time + ttl_s,
             nonce=initiator.nonce,
@@ -109,9 +115,9 @@ async def initiate(
             role=Role.INITIATOR,
             payload=payload,
         )
-        request = sign(header, agent.signing_key)
+        request = sign(header, signing_key)
         response = await ask(request)
-        return await _finish(initiator, request, response, operation, clock)
+        return await _finish(initiator, request, response, operation, clock, verify)
     finally:
         initiator.close()
 
@@ -122,6 +128,7 @@ async def _finish(
     response: Response,
     operation: Operation,
     clock: Clock,
+    verify: Callable[[PublicKey], object],
 ) -> Established:
     await operation.pass_gate()
     unix_time = clock.unix_time()
@@ -131,6 +138,7 @@ async def _finish(
     )
     check_response(response, request, unix_time=unix_time)
     verify_response(response, request, resp_key)
+    verify(resp_key)
     if response.role is not Role.RESPONDER:
         raise ProtocolError(
             "a completion comes from the responder", code=Code.HANDSHAKE_BINDING

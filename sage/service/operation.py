@@ -4,6 +4,9 @@ Before every operation both ends' records are read anew; at the final gate, righ
 before something is sealed or accepted, the reading must not be older than 5 s. A
 key that was revoked, expired, changed or cannot be seen any more closes the session
 that it was pinned to.
+
+A reading from before the operation is refused, unless the resolver announces, as
+`CachingResolver` does, that it reuses readings and for how long (``reuse_s``).
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import asyncio
 
 from ..errors import Code, ResolutionError
 from ..handshake import Binding
-from ..identity import AgentRecord, Observation, PublicKey, Resolver
+from ..identity import AgentRecord, MemoryResolver, Observation, PublicKey, Resolver
 from ..limits import OBSERVATION_MAX_AGE_S
 from ..types import Did
 from .clock import Clock
@@ -34,22 +37,30 @@ class Operation:
         self, resolver: Resolver, clock: Clock, *, init_did: Did, resp_did: Did
     ) -> None:
         self._resolver, self._clock = resolver, clock
+        # Whatever a resolver says: never longer than the protocol's own limit.
+        self._reuse_s = min(getattr(resolver, "reuse_s", 0.0), OBSERVATION_MAX_AGE_S)
         self._dids = init_did, resp_did
         self._observations: tuple[Observation, Observation] | None = None
+        # What `require_current` found good last: nothing in it can change.
+        self._current: tuple[object, Binding, int] | None = None
 
     async def observe(self) -> None:
         """Read both records now.
 
         Raises:
             ResolutionError: either cannot be read; or a reading is from before this
-                call, or took longer than 5 s (``record.stale``).
+                call, and the resolver does not reuse any, or is older than 5 s at
+                its end (``record.stale``).
         """
         now = self._clock.now()
-        init, resp = (self._resolver.resolve(did, now=now) for did in self._dids)
-        observations = await asyncio.gather(init, resp)
+        observations = self._observe_at_once(now)
+        if observations is None:
+            init, resp = (self._resolver.resolve(did, now=now) for did in self._dids)
+            observations = await asyncio.gather(init, resp)
         for seen in observations:
             seen.require_fresh(self._clock.now())
-            if seen.observed_at < now:
+            # Written so that a time that is not a number is refused.
+            if not seen.observed_at >= now - self._reuse_s:
                 raise ResolutionError("an earlier reading", code=Code.RECORD_STALE)
         self._observations = observations
 
@@ -95,9 +106,32 @@ class Operation:
         Raises:
             ResolutionError: a key is gone, revoked, expired or another one.
         """
+        unix_time = self._clock.unix_time()
+        asked = self._seen(), binding, unix_time
+        if self._is_known(asked):
+            return
         pinned = binding.init_key, binding.resp_key, binding.kem_key
         if self.current_keys(binding) != pinned:
             raise ResolutionError("a pinned key has changed", code=Code.RECORD_INVALID)
+        self._current = asked
+
+    def _observe_at_once(self, now: float) -> tuple[Observation, Observation] | None:
+        """Read both records of a resolver that never waits, without two tasks."""
+        resolver = self._resolver
+        # Not a subclass: that may have a `resolve` of its own.
+        if type(resolver) is not MemoryResolver:
+            return None
+        init, resp = (resolver.look_up(did, now=now) for did in self._dids)
+        return init, resp
+
+    def _is_known(self, asked: tuple[object, Binding, int]) -> bool:
+        known = self._current
+        return (
+            known is not None
+            and known[0] is asked[0]
+            and known[1] is asked[1]
+            and known[2] == asked[2]
+        )
 
     def _seen(self) -> tuple[Observation, Observation]:
         assert self._observations is not None, "observe() comes first"  # noqa: S101

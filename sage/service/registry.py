@@ -12,6 +12,7 @@ from ..identity import FileResolver, encode_web_response
 from ..limits import REGISTRY_RECORD_TTL_S
 from ..transport.asgi import AsgiReceive, AsgiScope, AsgiSend
 from .clock import Clock
+from .logs import Event, fields
 from .respond import respond_bytes, respond_lifespan, respond_text
 
 __all__ = ["Registry"]
@@ -64,7 +65,8 @@ class Registry:
         try:
             body = await self._answer(_did(scope))
         except (ResolutionError, DecodeError) as exc:
-            logger.info("not served: %s (%s)", exc, exc.code)
+            why = fields(Event.NOT_SERVED, exc.code.value)
+            logger.info("not served: %s (%s)", exc, exc.code, extra=why)
             found = exc.code not in (Code.RECORD_NOT_FOUND, Code.ID_MALFORMED)
             await respond_text(send, 500 if found else 404, "not available")
         else:

@@ -28,9 +28,13 @@ from ..limits import (
     SESSION_IDLE_S,
     SESSION_MAX_AGE_S,
 )
+from ..transport.metrics import NO_METRICS, Metrics
+from ..types import Role
 from .clock import Clock
 from .config import ClientConfig
 from .initiation import Established
+from .logs import Event, fields
+from .measure import count_failure
 
 __all__ = ["Renewal"]
 
@@ -44,6 +48,7 @@ class Renewal:
         shake_hands: makes a session; whatever it raises is the failure.
         config: when to renew.
         clock: for ages.
+        metrics: counts sessions.
 
     Attributes:
         current: the session for the next request, if there is one.
@@ -55,8 +60,10 @@ class Renewal:
         *,
         config: ClientConfig,
         clock: Clock,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._shake_hands, self._config, self._clock = shake_hands, config, clock
+        self._metrics = metrics
         self.current: Established | None = None
         self._live: list[Established] = []  # in the order of their making
         self._made = 0
@@ -88,6 +95,7 @@ class Renewal:
     def release(self, established: Established) -> None:
         """Count one use less."""
         established.release()
+        self._forget_finished(established)
         self._freed.set()
 
     def retire(self, established: Established) -> None:
@@ -96,6 +104,7 @@ class Renewal:
             self.current = None
         if not established.retired:
             established.retire()
+            self._forget_finished(established)
             self._freed.set()
 
     async def renew(self) -> None:
@@ -120,6 +129,7 @@ class Renewal:
             self._task.cancel()
         for established in self._live:
             established.session.close()
+        self._metrics.sessions(Role.INITIATOR, -len(self._live))
         self._live.clear()
         self.current = None
         self._freed.set()
@@ -140,7 +150,8 @@ class Renewal:
         self._task = None
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            logger.info("a renewal failed: %s", error)
+            why = fields(Event.RENEWAL_FAILED, count_failure(self._metrics, error))
+            logger.info("a renewal failed: %s", error, extra=why)
             self._retry_at = self._clock.now() + self._retry_s
             self._retry_s = min(2 * self._retry_s, RENEW_RETRY_MAX_S)
 
@@ -154,20 +165,26 @@ class Renewal:
         self._made += 1
         established.number = self._made
         self._live.append(established)
+        self._metrics.sessions(Role.INITIATOR, 1)
         previous, self.current = self.current, established
         self._retry_s = RENEW_RETRY_S
         if previous is not None:
             previous.retire()
+            self._forget_finished(previous)
 
     async def _wait_for_the_oldest(self) -> None:
         """Wait until the service can drop its oldest session without harm."""
         while True:
-            self._live = [e for e in self._live if not e.finished]
             kept = self._made + 2 - MAX_SESSIONS_IN_USE
             if not self._live or self._live[0].number >= kept:
                 return
             self._freed.clear()
             await self._freed.wait()
+
+    def _forget_finished(self, established: Established) -> None:
+        if established.finished and established in self._live:
+            self._live.remove(established)
+            self._metrics.sessions(Role.INITIATOR, -1)
 
     def _is_due(self) -> bool:
         established, config = self.current, self._config

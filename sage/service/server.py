@@ -1,4 +1,4 @@
-"""The service: an ASGI application that answers agents over WebSocket."""
+"""The service: an ASGI application that answers agents over WebSocket and HTTPS."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ import json
 import logging
 
 from ..envelope import MemoryReplayGuard, ReplayGuard
-from ..errors import ConnectionLost, DeadlineExceeded
+from ..errors import ConnectionLost, DeadlineExceeded, SageError
 from ..identity import Resolver
 from ..limits import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S
 from ..transport import AsgiWebSocket, within
 from ..transport.asgi import AsgiReceive, AsgiScope, AsgiSend
+from ..transport.asgi_http import AsgiHttpRequest
+from ..transport.http_binding import canonical_endpoint
+from ..transport.metrics import Metrics, diagnose
+from ..types import Role
 from .agent import Agent
 from .clock import Clock
 from .config import ServiceConfig
 from .connection import Connection
+from .health import Health
 from .host import GENERIC_REFUSAL, Host
+from .https_host import HttpsHost
+from .logs import Event, fields, new_connection_id
+from .measure import observed
 from .message import Handler
+from .metrics_app import Scraper, is_own_machine
 from .respond import respond_lifespan, respond_text
 from .stream import StreamHandler
 
@@ -28,7 +37,13 @@ logger = logging.getLogger("sage.service")
 
 
 class Service:
-    """An ASGI application: WebSocket at ``config.path``, HTTP ``GET /health``.
+    """An ASGI application: WebSocket at ``config.path``, probes, metrics.
+
+    ``GET /health/live`` (or ``/health``) answers 200 while the event loop does;
+    ``GET /health/ready`` answers 200 or 503 (see `sage.service.health`). With
+    ``metrics``, ``GET /metrics`` answers this machine, and nobody else.
+
+    At ``config.https_endpoints`` it answers requests over HTTPS as well.
 
     Args:
         agent: who we are; its record must be resolvable.
@@ -44,7 +59,9 @@ class Service:
         config: time limits and bounds.
         clock: for tests.
         require_tls: refuse connections that did not arrive over TLS (TRANSPORT-05).
-            Set it to false only behind a proxy on the same machine that ends TLS.
+            Set it to false only behind a proxy on the same machine that ends TLS;
+            there is no ``/metrics`` then, because everybody comes from this machine.
+        metrics: what counts; nothing when not given. May be shared.
     """
 
     def __init__(
@@ -58,6 +75,7 @@ class Service:
         clock: Clock | None = None,
         require_tls: bool = True,
         stream_handler: StreamHandler | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         if guard is None:
             guard = MemoryReplayGuard(assume_no_history=agent.is_new)
@@ -66,17 +84,26 @@ class Service:
                     "no replay guard was given to a loaded agent: everything is "
                     "refused for 360 s; use a SqliteReplayGuard"
                 )
+        clock = clock if clock is not None else Clock()
+        counted, safe = observed(resolver, metrics, clock)
         self._host = Host(
             agent=agent,
-            resolver=resolver,
+            resolver=counted,
             handler=handler,
             guard=guard,
             config=config if config is not None else ServiceConfig(),
-            clock=clock if clock is not None else Clock(),
+            clock=clock,
             stream_handler=stream_handler,
+            metrics=safe,
         )
         self._require_tls = require_tls
         self._connections: set[Connection] = set()
+        self._endpoints = frozenset(
+            canonical_endpoint(url) for url in self._host.config.https_endpoints
+        )
+        self._https = HttpsHost(self._host)
+        self._health = Health(self._host, connections=lambda: len(self._connections))
+        self._scraper = None if metrics is None else Scraper(metrics)
 
     async def __call__(
         self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend
@@ -89,12 +116,14 @@ class Service:
             del scope, receive, send
             await self._serve_websocket(socket, refusal)
         elif scope["type"] == "http":
-            await self._serve_http(scope, send)
+            await self._serve_http(scope, receive, send)
         elif scope["type"] == "lifespan":
             await respond_lifespan(receive, send, on_shutdown=self.close)
 
     async def close(self) -> None:
         """Say goodbye to every connection, within a second. Idempotent."""
+        self._https.close()
+        self._health.stop()
         closing = [connection.close() for connection in self._connections]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -104,19 +133,25 @@ class Service:
         self, socket: AsgiWebSocket, refusal: str | None
     ) -> None:
         if refusal is not None:
-            logger.warning("connection refused: %s", refusal)
+            code = "exhausted" if self._is_full() else "connection"
+            self._host.metrics.refusal(code)
+            why = fields(Event.CONNECTION_REFUSED, code, identifier=new_connection_id())
+            logger.warning("connection refused: %s", refusal, extra=why)
             # Before the upgrade, an ASGI server turns this into HTTP 403.
             await socket.close(1008, GENERIC_REFUSAL)
             return
         connection = Connection(socket, self._host)
         self._connections.add(connection)
+        self._host.metrics.connections(Role.RESPONDER, 1)
         try:
             await within(CONNECT_TIMEOUT_S, socket.accept(), "the upgrade")
             await connection.run()
         except (ConnectionLost, DeadlineExceeded) as exc:
-            logger.debug("connection ended: %s", exc)
+            ended = fields(Event.CONNECTION_ENDED, diagnose(exc))
+            logger.debug("connection ended: %s", exc, extra=ended)
         finally:
             self._connections.discard(connection)
+            self._host.metrics.connections(Role.RESPONDER, -1)
 
     def _refusal(self, socket: AsgiWebSocket, scope: AsgiScope) -> str | None:
         config = self._host.config
@@ -127,13 +162,61 @@ class Service:
             return "not over TLS"
         if origin is not None and origin not in config.allowed_origins:
             return "a browser's origin that is not allowed"
-        if len(self._connections) >= config.max_connections:
+        if self._is_full():
             return "too many connections"
         return None
 
-    async def _serve_http(self, scope: AsgiScope, send: AsgiSend) -> None:
-        if scope["path"] == "/health" and scope["method"] in ("GET", "HEAD"):
-            body = json.dumps({"status": "ok", "connections": len(self._connections)})
-            await respond_text(send, 200, body, content_type="application/json")
+    def _is_full(self) -> bool:
+        return len(self._connections) >= self._host.config.max_connections
+
+    async def _serve_http(
+        self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend
+    ) -> None:
+        if scope["method"] == "POST" and self._endpoints:
+            await self._serve_post(AsgiHttpRequest(scope, receive, send))
+            return
+        path = scope["path"] if scope["method"] in ("GET", "HEAD") else ""
+        if path in ("/health", "/health/live"):
+            await _respond_status(send, 200, "ok")
+        elif path == "/health/ready":
+            ready = await self._health.ready()
+            await _respond_status(send, *((200, "ok") if ready else (503, "unready")))
+        elif path == "/metrics" and self._scraper is not None and self._may_read(scope):
+            await self._scraper.respond(send)
         else:
             await respond_text(send, 404, "not found")
+
+    def _may_read(self, scope: AsgiScope) -> bool:
+        return self._require_tls and is_own_machine(scope)
+
+    async def _serve_post(self, asked: AsgiHttpRequest) -> None:
+        refusal = self._refusal_of_post(asked)
+        if refusal is None:
+            await self._https.serve(asked)
+        else:
+            self._host.metrics.refusal("connection")
+            why = fields(Event.REFUSED, "connection")
+            logger.warning("request refused: %s", refusal, extra=why)
+            closing = (("connection", "close"),)
+            status = 404 if refusal == _UNKNOWN else 403
+            await asked.respond(status, closing, GENERIC_REFUSAL.encode())
+
+    def _refusal_of_post(self, asked: AsgiHttpRequest) -> str | None:
+        origins = [value for name, value in asked.fields if name == "origin"]
+        if self._require_tls and not asked.is_encrypted:
+            return "not over TLS"
+        if not self._host.config.allowed_origins.issuperset(origins):
+            return "a browser's origin that is not allowed"
+        try:
+            known = canonical_endpoint(asked.target_uri) in self._endpoints
+        except SageError:
+            known = False
+        return None if known else _UNKNOWN
+
+
+_UNKNOWN = "none of our HTTPS endpoints"
+
+
+async def _respond_status(send: AsgiSend, status: int, word: str) -> None:
+    body = json.dumps({"status": word})
+    await respond_text(send, status, body, content_type="application/json")

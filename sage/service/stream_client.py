@@ -19,10 +19,12 @@ from ..errors import (
 )
 from ..limits import NONCE_BYTES, RENEW_RETRY_MAX_S, RENEW_RETRY_S
 from ..session import Session
-from ..types import Did
+from ..transport.metrics import NO_METRICS, Metrics, diagnose
+from ..types import Did, Role
 from .clock import Clock
 from .config import ClientConfig
 from .initiation import Established
+from .logs import Event, fields
 from .stream import Carrier, Stream
 from .stream_opening import CONTINUES, STREAM_AEADS, StreamOpening
 
@@ -54,6 +56,7 @@ class StreamClient:
         peer: who is at the other end.
         config: when to renew.
         clock: for ages.
+        metrics: counts streams.
     """
 
     def __init__(
@@ -65,10 +68,11 @@ class StreamClient:
         peer: Did,
         config: ClientConfig,
         clock: Clock,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._exchange, self._handshake = exchange, handshake
         self._carrier, self._peer = carrier, peer
-        self._config, self._clock = config, clock
+        self._config, self._clock, self._metrics = config, clock, metrics
         self._stream: Stream | None = None
         self._opening = False
 
@@ -146,6 +150,7 @@ class StreamClient:
             on_end=self._forget,
             renew_after_records=self._config.stream_renew_after_records,
         )
+        self._metrics.streams(Role.INITIATOR, 1)
         return stream
 
     def _derive(self, established: Established, opening: StreamOpening) -> Session:
@@ -161,6 +166,7 @@ class StreamClient:
 
     def _forget(self) -> None:
         self._stream = None
+        self._metrics.streams(Role.INITIATOR, -1)
 
     async def _keep(self, stream: Stream, aead: str) -> None:
         """Renew the stream in time, and try again, ever more rarely, if that fails."""
@@ -175,7 +181,8 @@ class StreamClient:
                 await self._handshake()
                 await self._continue(stream, aead)
             except SageError as exc:
-                logger.info("a stream's renewal failed: %s", exc)
+                why = fields(Event.RENEWAL_FAILED, diagnose(exc))
+                logger.info("a stream's renewal failed: %s", exc, extra=why)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, RENEW_RETRY_MAX_S)
             else:

@@ -15,8 +15,10 @@ from ..errors import (
     UsageError,
 )
 from ..session import Session
-from ..types import Did
+from ..transport.metrics import NO_METRICS, Metrics, diagnose
+from ..types import Did, Role
 from .clock import Clock
+from .logs import Event, fields
 from .stream import Carrier, Stream, StreamHandler
 from .stream_opening import StreamOpening
 
@@ -32,12 +34,19 @@ class StreamHost:
         handler: serves it; ``None`` if the service has no streams.
         carrier: the connection.
         clock: for ages.
+        metrics: counts streams.
     """
 
     def __init__(
-        self, handler: StreamHandler | None, *, carrier: Carrier, clock: Clock
+        self,
+        handler: StreamHandler | None,
+        *,
+        carrier: Carrier,
+        clock: Clock,
+        metrics: Metrics = NO_METRICS,
     ) -> None:
         self._handler, self._carrier, self._clock = handler, carrier, clock
+        self._metrics = metrics
         self._stream: Stream | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -95,6 +104,7 @@ class StreamHost:
             clock=self._clock,
             on_end=self._forget,
         )
+        self._metrics.streams(Role.RESPONDER, 1)
         handler = self._handler
         return lambda: self._start(opened, handler)
 
@@ -125,6 +135,7 @@ class StreamHost:
 
     def _forget(self) -> None:
         self._stream = None
+        self._metrics.streams(Role.RESPONDER, -1)
 
     def _start(self, stream: Stream, handler: StreamHandler) -> None:
         self._task = asyncio.create_task(self._serve(stream, handler))
@@ -139,11 +150,15 @@ class StreamHost:
             await handler(stream)
             await stream.end()
         except ConnectionLost as exc:
-            logger.debug("stream ended: %s", exc)
+            ended = fields(Event.STREAM_ENDED, diagnose(exc))
+            logger.debug("stream ended: %s", exc, extra=ended)
         except SageError as exc:
-            logger.warning("the stream handler failed: %s", exc)
+            why = fields(Event.HANDLER_FAILED, diagnose(exc))
+            logger.warning("the stream handler failed: %s", exc, extra=why)
         except Exception:
-            logger.exception("the stream handler failed")
+            logger.exception(
+                "the stream handler failed", extra=fields(Event.HANDLER_FAILED)
+            )
         if stream.out_ended:
             stream.discard()
         elif not stream.closed:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import ssl
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import aiohttp
 from yarl import URL
@@ -32,6 +33,8 @@ from .https_client import (
 )
 
 __all__ = ["HttpsPool"]
+
+_AT_ONCE_BYTES: Final = 64 * 1024
 
 
 class HttpsPool:
@@ -71,7 +74,7 @@ class HttpsPool:
                 # The very bytes of the URL were signed: none of them is quoted anew.
                 URL(url, encoded=True),
                 headers=list(headers),
-                data=content,
+                data=_body_of(content),
                 allow_redirects=False,
                 trace_request_ctx=attempt,
             )
@@ -194,6 +197,11 @@ class _Attempt:
         self._limit_s, self._doing = seconds, doing
         if not self._timeout.expired():
             self._timeout.reschedule(ends_at)
+
+
+def _body_of(content: bytes) -> bytes | io.BytesIO:
+    """Have a long body written in pieces, so that others go on meanwhile."""
+    return content if len(content) <= _AT_ONCE_BYTES else io.BytesIO(content)
 
 
 def _tracing() -> aiohttp.TraceConfig:

@@ -58,6 +58,7 @@ class MessagePipe(asyncio.Protocol):
         "_messages",
         "_on_ended",
         "_parts",
+        "_pinged",
         "_queued",
         "_timer",
         "_transport",
@@ -79,6 +80,7 @@ class MessagePipe(asyncio.Protocol):
         self._messages: deque[str | bytes] | None = None
         self._queued = 0
         self._parts: bytearray | None = None
+        self._pinged: list[asyncio.Future[None]] | None = None
         self._is_text = self._held = self._write_paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._drainers: list[asyncio.Future[None]] | None = None
@@ -141,6 +143,21 @@ class MessagePipe(asyncio.Protocol):
         except InvalidState:
             raise ConnectionLost("the connection is closing") from None
         self._write()
+
+    async def ping(self) -> None:
+        """Ask the other end for a sign of life, and wait for the next one.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+        """
+        if self.lost is not None:
+            raise ConnectionLost(self.lost)
+        self._ping()
+        answered = self._loop.create_future()
+        self._pinged = [*(self._pinged or ()), answered]
+        await answered
+        if self.lost is not None:
+            raise ConnectionLost(self.lost)
 
     def say_goodbye(self, code: int, reason: str) -> None:
         """Send a close frame; what is received from now on is dropped. Idempotent.
@@ -205,6 +222,8 @@ class MessagePipe(asyncio.Protocol):
     # --- receiving --------------------------------------------------------------------
 
     def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            self._tell_pinged()
         if frame.opcode not in _DATA or self.lost is not None:
             return
         if frame.opcode is not Opcode.CONT:
@@ -291,6 +310,12 @@ class MessagePipe(asyncio.Protocol):
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _tell_pinged(self) -> None:
+        pinged, self._pinged = self._pinged, None
+        for answered in pinged or ():
+            if not answered.done():
+                answered.set_result(None)
+
     # --- time and the end -------------------------------------------------------------
 
     def _set_timer(self, when: float) -> None:
@@ -332,6 +357,7 @@ class MessagePipe(asyncio.Protocol):
             self._deadline = self._loop.time() + CLOSE_TIMEOUT_S
             self._set_timer(self._deadline)
         self._wake_drainers()
+        self._tell_pinged()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

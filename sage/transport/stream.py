@@ -36,6 +36,7 @@ from ..limits import (
 from ..session import Session
 from ..types import Buffer
 from .deadline import within
+from .metrics import diagnose
 from .records import Records
 
 __all__ = [
@@ -236,8 +237,9 @@ class RecordStream:
         if self._failure is None:
             self._failure = error
             if not self._closed:
-                code = getattr(error, "code", type(error).__name__)
-                logger.info("stream ended: %s (%s)", error, code)
+                code = diagnose(error)
+                why = {"event": "stream_ended", "code": code}
+                logger.info("stream ended: %s (%s)", error, code, extra=why)
         self._closed = True
         self._records.close()
         self._writer.transport.abort()
@@ -348,7 +350,8 @@ class _Serving:
             async with RecordStream(reader, writer, self._session()) as stream:
                 await self._handler(stream)
         except SageError as exc:
-            logger.info("stream ended: %s", exc)
+            why = {"event": "stream_ended", "code": diagnose(exc)}
+            logger.info("stream ended: %s", exc, extra=why)
             writer.transport.abort()
         except Exception:
             logger.exception("the stream handler failed")

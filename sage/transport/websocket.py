@@ -122,6 +122,16 @@ class WebSocket:
         """
         return self._pipe.receive()
 
+    async def ping(self, *, timeout_s: float) -> None:
+        """Ask the other end for a sign of life, and wait for it.
+
+        Raises:
+            ConnectionLost: the connection has ended.
+            DeadlineExceeded: no answer within ``timeout_s``; it may stand behind
+                messages that were not read yet.
+        """
+        await within(timeout_s, self._pipe.ping(), "waiting for a sign of life")
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, within a second, whatever the peer does. Idempotent."""
         self._pipe.say_goodbye(code, reason)

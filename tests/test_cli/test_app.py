@@ -28,12 +28,23 @@ def test_the_commands_are_those_that_are_documented() -> None:
         "agent new",
         "agent show",
         "agent verify",
+        "key",
+        "key new",
+        "key list",
+        "key show",
+        "key import",
+        "key export",
+        "key remove",
+        "key rotate",
+        "key revoke",
         "registry",
         "registry serve",
         "registry publish",
         "serve",
         "send",
         "demo",
+        "loadtest",
+        "loadtest-service",
     }
 
 

@@ -21,6 +21,8 @@ def test_the_facts_are_those_of_this_process() -> None:
         "ethereum",
         "websocket",
         "service",
+        "metrics",
+        "zstd",
         "cli",
     }
 

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync import client
 
-from sage.cli.running import announce
+from sage.cli.running import LineFormatter, announce
 
-from .conftest import House, one_line, run_process
+from .conftest import House, one_line, run_process, running
 
 
 def start(house: House, *words: str) -> subprocess.Popen[str]:
@@ -62,6 +67,33 @@ def test_a_port_that_is_taken_is_3_and_one_line(house: House) -> None:
         done = run_process(*words, "--port", port, cwd=house.top)
     assert done.returncode == 3
     assert port in one_line(done)
+
+
+def test_log_lines_are_for_programs_or_for_people(house: House, tmp_path: Path) -> None:
+    for log_format in ("text", "json"):
+        log = tmp_path / log_format
+        words = ("--port", "0", "--records", house / "records")
+        with running(
+            *("serve", house / "grace.sage", "--certificate", house / "tls.pem"),
+            *(*words, "--passphrase-file", house / "pass", "--log-format", log_format),
+            log=log,
+        ) as facts:
+            port = int(facts["url"].split(":")[2].partition("/")[0])
+            context = ssl.create_default_context(cafile=house / "ca.pem")
+            with pytest.raises(InvalidStatus):
+                client.connect(f"wss://127.0.0.1:{port}/else", ssl=context)
+    assert "connection refused: unknown path" in (tmp_path / "text").read_text()
+    (line,) = (tmp_path / "json").read_text().splitlines()
+    said = json.loads(line)
+    assert said["message"] == "connection refused: unknown path"
+    assert (said["event"], said["code"]) == ("connection_refused", "connection")
+    assert len(said["correlation_id"]) == 16
+
+
+def test_a_line_for_people_cannot_be_forged() -> None:
+    record = logging.LogRecord("sage", 30, "f", 1, "a\nb\x1b[0m", (), None)
+    line = LineFormatter().format(record)
+    assert line.endswith("WARNING sage: a\\nb\\x1b[0m")
 
 
 def test_the_line_is_for_programs_or_for_people(

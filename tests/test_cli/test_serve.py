@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import ssl
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,55 @@ def test_without_its_replay_file_it_says_that_it_refuses_everything(
     assert "6 minutes" in first
     assert any("refused: " in line and "replay.state-lost" in line for line in rest)
     assert ended.code == 5  # type: ignore[attr-defined]
+
+
+def read(house: House, url: str) -> tuple[int, str]:
+    """Ask over TLS, and trust the house's authority."""
+    context = ssl.create_default_context(cafile=house / "ca.pem")
+    try:
+        with urllib.request.urlopen(url, context=context, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as exc:
+        with exc:
+            return exc.code, exc.read().decode()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_metrics_are_for_whoever_asks_for_them(
+    house: House, words: tuple[object, ...], tmp_path: Path, asked: bool
+) -> None:
+    options = ("--metrics",) if asked else ()
+    with running(
+        "serve", house / "grace.sage", *words, *options, log=tmp_path / "l"
+    ) as facts:
+        top = facts["url"].replace("wss://", "https://").removesuffix("/sage")
+        status, body = read(house, f"{top}/metrics")
+        assert read(house, f"{top}/health/live") == (200, '{"status": "ok"}')
+    assert status == (200 if asked else 404)
+    assert ("sage_build_info" in body) == asked
+
+
+def test_metrics_and_probes_at_an_address_of_their_own(
+    house: House, words: tuple[object, ...], tmp_path: Path
+) -> None:
+    at = ("--metrics-at", "127.0.0.1:0")
+    with running(
+        "serve", house / "grace.sage", *words, *at, log=tmp_path / "l"
+    ) as facts:
+        url = facts["metrics"]
+        assert url.startswith("https://127.0.0.1:")
+        assert "sage_build_info" in read(house, url)[1]
+        # Before the six minutes of a new guard are over, it is not ready.
+        assert read(house, url.replace("metrics", "health/ready"))[0] in (200, 503)
+
+
+@pytest.mark.parametrize("address", ["9100", ":9100", "127.0.0.1:", "a:b", "a:99999"])
+def test_an_address_that_is_none_is_one_line(
+    run: Run, house: House, words: tuple[object, ...], address: str
+) -> None:
+    ended = run("serve", house / "grace.sage", *words, "--metrics-at", address)
+    assert ended.code == 2
+    assert "HOST:PORT" in one_line(ended)
 
 
 def test_unfinished_files_do_not_outlive_it(house: House, tmp_path: Path) -> None:

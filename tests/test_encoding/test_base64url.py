@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import base64
+import re
 
 import pytest
 from hypothesis import given
@@ -38,6 +39,26 @@ def test_round_trip_agrees_with_the_standard_library(data: bytes) -> None:
     text = b64u_encode(data)
     assert text == base64.urlsafe_b64encode(data).decode().rstrip("=")
     assert b64u_decode(text) == data
+
+
+def decode_by_definition(text: str) -> bytes | None:
+    """Decode with the standard library; canonical is what encodes to the same text."""
+    if re.fullmatch(r"[A-Za-z0-9_-]*", text) is None or len(text) % 4 == 1:
+        return None
+    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    again = base64.urlsafe_b64encode(data).decode().rstrip("=")
+    return data if again == text else None
+
+
+@given(st.text("AQgwEIMU048Bz19-_+/= \n\ré", max_size=9))
+def test_only_canonical_text_is_decoded(text: str) -> None:
+    expected = decode_by_definition(text)
+    if expected is not None:
+        assert b64u_decode(text) == expected
+    else:
+        with pytest.raises(DecodeError) as refusal:
+            b64u_decode(text)
+        assert refusal.value.code is Code.BASE64_MALFORMED
 
 
 @pytest.mark.parametrize(

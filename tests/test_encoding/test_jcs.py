@@ -14,7 +14,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.encoding import jcs, parse_strict
+from sage.encoding import encode_string, jcs, parse_strict
 from sage.errors import UsageError
 from sage.limits import JSON_DEPTH_MAX, JSON_INTEGER_MAX
 
@@ -114,6 +114,11 @@ def test_canonical_text_is_a_fixed_point(value: Any) -> None:
 @given(plain_values)
 def test_strict_parser_reads_back_what_was_written(value: Any) -> None:
     assert parse_strict(jcs(value)) == value
+
+
+@given(st.text())
+def test_a_string_alone_is_written_the_same(text: str) -> None:
+    assert encode_string(text).encode() == jcs(text)
 
 
 def test_names_sort_by_utf16_unit_not_by_code_point() -> None:

@@ -223,3 +223,10 @@ def check_against_standard_library(data: bytes | str) -> None:
 )
 def test_reads_what_the_standard_library_writes(value: Any, ascii_only: bool) -> None:
     assert parse_strict(json.dumps(value, ensure_ascii=ascii_only)) == value
+
+
+def test_many_brackets_are_no_depth() -> None:
+    flat = [[], {}] * JSON_DEPTH_MAX
+    assert parse_strict(json.dumps(flat)) == flat
+    text = "[{" * JSON_DEPTH_MAX
+    assert parse_strict(json.dumps(text)) == text

@@ -49,6 +49,15 @@ def resolvers(tmp_path: Path, *records: AgentRecord) -> list[Resolver]:
     return [MemoryResolver(records), FileResolver(tmp_path)]
 
 
+async def test_memory_is_looked_up_without_waiting(ada: SimpleNamespace) -> None:
+    memory = MemoryResolver([ada.record])
+    assert memory.look_up(DID, now=7.0) == await memory.resolve(DID, now=7.0)
+    for did in (EVE, CHAIN, "did:sage:web:"):
+        with pytest.raises(ResolutionError) as caught:
+            memory.look_up(did, now=7.0)
+        assert caught.value.code is await refusal(memory, did)
+
+
 # --- observations ----------------------------------------------------------
 
 

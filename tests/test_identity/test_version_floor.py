@@ -3,14 +3,24 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sage.errors import Code, ConfigError, ResolutionError
-from sage.identity import VersionFloor
+import sage
+from sage.errors import Code, ConfigError, ResolutionError, UsageError
+from sage.identity import (
+    AgentRecord,
+    SigningKey,
+    VersionFloor,
+    add_keys,
+    deactivate,
+    revoke_key,
+)
+from sage.identity.revocations import AGENT_MARK, MARKS_MAX, Standing
 from sage.types import Did
 
 ADA = Did("did:sage:web:agents.example:ada")
@@ -153,3 +163,179 @@ def test_a_version_that_is_no_number_is_refused(tmp_path: Path) -> None:
         floor.check(ADA, 2, ONE)
     assert caught.value.code is Code.RECORD_UNREACHABLE
     floor.close()
+
+
+# --- revocations ----------------------------------------------------------------------
+
+
+def refused_as(floor: VersionFloor, record: AgentRecord) -> Code | None:
+    try:
+        floor.admit(record)
+    except ResolutionError as exc:
+        return exc.code
+    return None
+
+
+def renumbered(record: AgentRecord, version: int) -> AgentRecord:
+    return replace(record, version=version)
+
+
+@pytest.fixture
+def history() -> tuple[AgentRecord, AgentRecord, AgentRecord]:
+    """Two signing keys; then one of them; then none, and so no agent."""
+    ada = sage.Agent.generate(ADA)
+    extra = SigningKey.generate(f"{ADA}#sign-2")
+    both = add_keys(ada.record, [extra], (), endorser=ada.signing_key)
+    one = revoke_key(both, "sign-2", unix_time=1)
+    return both, one, deactivate(one)
+
+
+def test_a_revoked_key_never_comes_back(floor: VersionFloor, history) -> None:
+    both, one, _ = history
+    assert refused_as(floor, both) is None
+    assert refused_as(floor, one) is None
+    assert refused_as(floor, both) is Code.RECORD_STALE
+    # Not in a newer version either, and not after any number of lawful ones.
+    assert refused_as(floor, renumbered(both, 99)) is Code.RECORD_INVALID
+    assert refused_as(floor, renumbered(one, 100)) is None
+    assert refused_as(floor, renumbered(both, 101)) is Code.RECORD_INVALID
+
+
+def test_a_deactivated_agent_never_comes_back(floor: VersionFloor, history) -> None:
+    _, one, none = history
+    assert refused_as(floor, none) is None
+    assert refused_as(floor, renumbered(one, 99)) is Code.RECORD_INVALID
+    assert refused_as(floor, renumbered(none, 99)) is None
+
+
+def test_its_name_and_its_bytes_are_gone(floor: VersionFloor, history) -> None:
+    both, one, _ = history
+    floor.admit(one)
+    lost = both.entry("sign-2")
+    assert lost is not None
+    renamed = replace(lost, name="sign-3")
+    other = sage.Agent.generate(ADA).record.entry("sign-1")
+    assert other is not None
+    for entry in (renamed, replace(other, name="sign-2")):
+        keys = tuple(e for e in one.keys if e.name != "sign-2")
+        crafted = replace(one, keys=(*keys, entry), version=50)
+        assert refused_as(floor, crafted) is Code.RECORD_INVALID
+
+
+def test_a_revocation_counts_though_its_record_is_refused(
+    floor: VersionFloor, history
+) -> None:
+    """A registry that is behind, or another one, knows of a revocation."""
+    both, one, _ = history
+    ahead = renumbered(both, 50)
+    assert refused_as(floor, ahead) is None
+    assert refused_as(floor, one) is Code.RECORD_STALE
+    assert refused_as(floor, ahead) is Code.RECORD_INVALID
+
+
+def test_revocations_survive_a_restart(tmp_path: Path, history) -> None:
+    both, one, _ = history
+    for _ in range(2):
+        floor = VersionFloor(tmp_path / "floor")
+        assert refused_as(floor, one) is None
+        assert refused_as(floor, renumbered(both, 99)) is Code.RECORD_INVALID
+        floor.close()
+
+
+def test_revocations_reach_other_processes(tmp_path: Path, history) -> None:
+    both, one, _ = history
+    ours, theirs = VersionFloor(tmp_path / "floor"), VersionFloor(tmp_path / "floor")
+    assert refused_as(ours, both) is None
+    assert refused_as(theirs, one) is None
+    assert refused_as(ours, renumbered(both, 99)) is Code.RECORD_INVALID
+    ours.close()
+    theirs.close()
+
+
+def test_an_agent_with_unlawfully_many_revocations_is_over(floor: VersionFloor) -> None:
+    for number in range(300):
+        marks = frozenset([number.to_bytes(16, "big")])
+        floor.check(ADA, 1 + number, ONE, Standing(revoked=marks))
+        if floor._database.execute(  # as far as a lawful history goes
+            "SELECT count(*) FROM revoked"
+        ).fetchone() == (MARKS_MAX,):
+            break
+    more = Standing(revoked=frozenset([b"x" * 16]), accepted=frozenset([AGENT_MARK]))
+    for version in (500, 501):
+        with pytest.raises(ResolutionError) as caught:
+            floor.check(ADA, version, ONE, more)
+        assert caught.value.code is Code.RECORD_INVALID
+    (kept,) = floor._database.execute("SELECT count(*) FROM revoked").fetchone()
+    assert kept == MARKS_MAX + 1
+
+
+# --- bounds ---------------------------------------------------------------------------
+
+
+def agent(number: int) -> Did:
+    return Did(f"did:sage:web:agents.example:agent-{number}")
+
+
+def held(floor: VersionFloor) -> int:
+    (count,) = floor._database.execute("SELECT count(*) FROM floor").fetchone()
+    return int(count)
+
+
+def test_a_flood_of_names_ends_somewhere() -> None:
+    floor = VersionFloor(max_agents=100)
+    for number in range(1000):
+        floor.check(agent(number), 1, ONE)
+        floor.check(ADA, 5, ONE)  # seen all the time, and so it stays
+        assert held(floor) <= 100
+    assert held(floor) > 90
+    assert is_stale(floor, 4)
+    floor.close()
+
+
+def test_a_flood_washes_no_revocation_away() -> None:
+    floor = VersionFloor(max_agents=10)
+    mark = frozenset([AGENT_MARK])
+    for number in range(5):
+        floor.check(agent(number), 1, ONE, Standing(revoked=mark))
+    for number in range(100, 200):
+        floor.check(agent(number), 1, ONE)
+    for number in range(5):
+        with pytest.raises(ResolutionError) as caught:
+            floor.check(agent(number), 2, TWO, Standing(accepted=mark))
+        assert caught.value.code is Code.RECORD_INVALID
+    floor.close()
+
+
+def test_full_of_revocations_it_takes_no_more_agents() -> None:
+    floor = VersionFloor(max_agents=3)
+    over = Standing(revoked=frozenset([AGENT_MARK]))
+    for number in range(3):
+        floor.check(agent(number), 1, ONE, over)
+    with pytest.raises(ResolutionError) as caught:
+        floor.check(agent(3), 1, ONE)
+    assert caught.value.code is Code.RECORD_UNREACHABLE
+    floor.check(agent(2), 2, ONE, over)  # those that it knows go on
+    floor.close()
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, True])
+def test_a_size_that_is_none(size: object) -> None:
+    with pytest.raises(UsageError):
+        VersionFloor(max_agents=size)  # type: ignore[arg-type]
+
+
+def test_several_open_a_new_file_at_once(tmp_path: Path) -> None:
+    made: list[VersionFloor] = []
+
+    def open_it() -> None:
+        made.append(VersionFloor(tmp_path / "floor"))
+
+    threads = [threading.Thread(target=open_it) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    for floor in made:
+        floor.check(ADA, 1, ONE)
+        floor.close()

@@ -10,8 +10,9 @@ import stat
 import pytest
 
 import sage
-from sage.errors import ConfigError, DecodeError, UsageError
+from sage.errors import ConfigError, DecodeError, ResolutionError, UsageError
 from sage.identity import (
+    KemKey,
     SigningKey,
     add_keys,
     encrypt_secret,
@@ -19,6 +20,7 @@ from sage.identity import (
     revoke_key,
     verify,
 )
+from sage.service import KeyPair, KeyRing
 
 DID = "did:sage:web:agents.example:ada"
 CHEAP = 2**4
@@ -153,3 +155,47 @@ def test_a_revoked_agent_can_be_loaded_but_not_used(tmp_path):
     path = tmp_path / "ada.sage"
     agent.with_record(gone).save(path, passphrase="p", scrypt_n=CHEAP)
     assert sage.Agent.load(path, passphrase="p").record.state == "deactivated"
+
+
+def test_keys_are_found_by_the_name_that_a_session_was_pinned_to():
+    agent = sage.Agent.generate(DID)
+    assert agent.find_signing_key(f"{DID}#sign-1") is agent.signing_key
+    assert agent.find_kem_key(f"{DID}#kem-1") is agent.kem_key
+    for find in (agent.find_signing_key, agent.find_kem_key):
+        with pytest.raises(ResolutionError) as caught:
+            find(f"{DID}#sign-2")
+        assert caught.value.code == "key.not-in-record"
+
+
+def test_other_keys_are_adopted_in_one_step():
+    agent = sage.Agent.generate(DID)
+    old = agent.ring
+    pair = KeyPair(
+        SigningKey.generate(f"{DID}#sign-2"), KemKey.generate(f"{DID}#kem-2")
+    )
+    record = add_keys(agent.record, [pair.signing_key], [pair.kem_key])
+    agent.adopt(KeyRing(record, pair, retired=old.current))
+    assert (agent.signing_key, agent.kem_key) == tuple(pair)
+    assert agent.find_signing_key(f"{DID}#sign-1") is old.current.signing_key
+    assert agent.record.version == 3
+    # Not back, not to what the record does not hold, not to another agent's.
+    wrong = KeyPair(SigningKey.generate(f"{DID}#sign-3"), pair.kem_key)
+    other = sage.Agent.generate(DID.replace("ada", "eve")).ring
+    for ring in (old, KeyRing(record, wrong), other):
+        with pytest.raises(UsageError):
+            agent.adopt(ring)
+    agent.wipe()
+    with pytest.raises(UsageError):
+        old.current.signing_key.sign(b"x")
+
+
+def test_a_file_of_a_rotation_can_be_loaded(tmp_path):
+    agent = sage.Agent.generate(DID)
+    following = KeyPair(
+        SigningKey.generate(f"{DID}#sign-2"), KemKey.generate(f"{DID}#kem-2")
+    )
+    ring = KeyRing(agent.record, agent.ring.current, following, moved_at=9)
+    agent.with_ring(ring).save(tmp_path / "a", passphrase="p", scrypt_n=CHEAP)
+    again = sage.Agent.load(tmp_path / "a", passphrase="p")
+    assert again.find_kem_key(f"{DID}#kem-2").public_key == following.kem_key.public_key
+    assert again.ring.moved_at == 9

@@ -28,6 +28,7 @@ from sage.service import (
     serving,
 )
 from sage.service.initiation import initiate
+from sage.service.socket_courier import SocketCourier
 from sage.transport import WebSocket
 
 
@@ -279,7 +280,7 @@ async def test_a_reader_that_breaks_ends_the_channel(running, connecting, monkey
         raise ValueError("not one of ours")
 
     async with running() as url, connecting(url) as channel:
-        monkeypatch.setattr("sage.service.channel.decode_envelope", broken)
+        monkeypatch.setattr("sage.service.socket_courier.decode_envelope", broken)
         async with asyncio.timeout(2):
             with pytest.raises(ConnectionLost):
                 await channel.request(b"1")
@@ -301,8 +302,9 @@ async def test_closing_waits_for_a_goodbye_under_way(connecting, tls):
         url = f"wss://localhost:{port}/sage"
         socket = await WebSocket.open(url, tls=tls.client)
         options = connecting(url)
+        courier = SocketCourier(socket)
         channel = Channel(
-            socket,
+            courier,
             agent=options._agent,
             peer=options._peer,
             resolver=options._resolver,
@@ -313,7 +315,7 @@ async def test_closing_waits_for_a_goodbye_under_way(connecting, tls):
             await channel.handshake()
         async with asyncio.timeout(1):
             await channel.close()
-        assert channel._reader.done()
+        assert courier._reader.done()
 
 
 @pytest.mark.parametrize("url", ["ws://localhost:1/sage", "wss://[", "wss:///sage"])

@@ -30,3 +30,12 @@ def test_numbers_must_be_positive(kind):
 def test_an_envelope_lives_1_to_300_whole_seconds(ttl):
     with pytest.raises(UsageError):
         ClientConfig(envelope_ttl_s=ttl)
+
+
+@pytest.mark.parametrize("kind", [ClientConfig, ServiceConfig])
+def test_compression_is_off_and_names_what_there_is(kind):
+    assert kind().compression == ()
+    assert kind(compression=("gzip", "zstd")).compression == ("gzip", "zstd")
+    for wrong in ("gzip", ("br",), ("gzip", "gzip"), (1,)):
+        with pytest.raises(UsageError):
+            kind(compression=wrong)

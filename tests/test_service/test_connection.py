@@ -476,6 +476,33 @@ async def test_too_many_sessions_on_one_connection(running, wire, caplog):
     assert "(session.unknown)" in caplog.text
 
 
+async def test_messages_wait_for_room_and_none_is_lost(running, wire):
+    """Over all connections, so many bytes are worked on at once and no more."""
+    at_once, most = 0, 0
+
+    async def handler(message):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.05)
+        at_once -= 1
+        return message.payload
+
+    async def ask(url, size):
+        async with wire(url) as client:
+            established = await client.handshake()
+            for _ in range(3):
+                request = client.sealed(established, bytes(size))
+                assert await client.expect_answer(established, request) == bytes(size)
+
+    config = ServiceConfig(max_bytes_in_flight=10_000)
+    async with running(handler, config=config) as url:
+        await asyncio.gather(*(ask(url, 4_000) for _ in range(4)))
+        assert most == 1  # two of them in base64 are more than there is room for
+        await asyncio.gather(*(ask(url, 10) for _ in range(4)))
+        assert most > 1
+
+
 async def test_a_web_page_cannot_connect(running, tls):
     async with running() as url:
         with pytest.raises(InvalidStatus):

@@ -8,7 +8,13 @@ import pytest
 
 import sage
 from sage.errors import Code, ResolutionError
-from sage.identity import SigningKey, add_keys, revoke_key
+from sage.identity import (
+    SigningKey,
+    activate,
+    add_keys,
+    create_record,
+    revoke_key,
+)
 from sage.service import Clock
 from sage.service.operation import Operation
 
@@ -100,6 +106,58 @@ async def test_another_key_under_the_same_name_is_not_current(operation, ada, gr
         operation.require_current(binding)
 
 
+async def test_a_key_that_expires_within_the_operation_is_not_current(ada, grace):
+    keys = [ada.signing_key], [ada.kem_key]
+    record = activate(create_record(ada.did, ada.did, *keys, expires=1002), unix_time=1)
+    resolver = sage.MemoryResolver([record, grace.record])
+    wall = SimpleNamespace(now=1000.0)
+    clock = Clock(monotonic=lambda: 100.0, wall=lambda: wall.now)
+    operation = Operation(resolver, clock, init_did=ada.did, resp_did=grace.did)
+    await operation.observe()
+    binding = binding_of(ada, grace)
+    for wall.now in (1000.0, 1000.5, 1001.9):
+        operation.require_current(binding)
+    wall.now = 1002.0
+    with pytest.raises(ResolutionError) as refusal:
+        operation.require_current(binding)
+    assert refusal.value.code is Code.KEY_EXPIRED
+
+
+async def test_what_was_current_for_one_session_is_not_for_another(
+    operation, ada, grace
+):
+    await operation.observe()
+    operation.require_current(binding_of(ada, grace))
+    with pytest.raises(ResolutionError):
+        operation.require_current(
+            binding_of(ada, sage.Agent.generate(grace.did)),
+        )
+
+
+async def test_records_in_memory_are_read_without_a_task(resolver, time, ada, grace):
+    clock = Clock(monotonic=lambda: time.now, wall=lambda: 1000.0)
+    operation = Operation(resolver, clock, init_did=ada.did, resp_did=grace.did)
+    # Runs to its end where nothing is waited for.
+    with pytest.raises(StopIteration):
+        operation.observe().send(None)
+    assert (operation.init_record, operation.resp_record) == (ada.record, grace.record)
+
+
+async def test_a_registry_of_ones_own_is_asked_as_it_wants_to_be(time, ada, grace):
+    class Own(sage.MemoryResolver):
+        asked = 0
+
+        async def resolve(self, did, *, now):
+            self.asked += 1
+            return await super().resolve(did, now=now)
+
+    own = Own([ada.record, grace.record])
+    clock = Clock(monotonic=lambda: time.now, wall=lambda: 1000.0)
+    operation = Operation(own, clock, init_did=ada.did, resp_did=grace.did)
+    await operation.observe()
+    assert own.asked == 2
+
+
 async def test_an_unreadable_record_ends_the_operation(ada, time):
     only_ada = sage.MemoryResolver([ada.record])
     operation = Operation(
@@ -123,6 +181,38 @@ async def test_a_reading_that_is_not_of_this_operation(
 
     clock = Clock(monotonic=lambda: time.now, wall=lambda: 1000.0)
     operation = Operation(Stale(), clock, init_did=ada.did, resp_did=grace.did)
+    with pytest.raises(ResolutionError) as refusal:
+        await operation.observe()
+    assert refusal.value.code is Code.RECORD_STALE
+
+
+@pytest.mark.parametrize(
+    ("announced_s", "early_s", "accepted"),
+    [
+        (4.0, 4.0, True),
+        (4.0, 4.1, False),
+        (60.0, 5.0, True),  # capped at what the protocol allows
+        (60.0, 5.1, False),
+        (0.0, 0.1, False),
+        (float("nan"), 0.1, False),
+        (-1.0, 0.0, False),
+    ],
+)
+async def test_a_resolver_may_announce_that_it_reuses_readings(
+    resolver, time, ada, grace, announced_s, early_s, accepted
+):
+    class Reusing:
+        reuse_s = announced_s
+
+        async def resolve(self, did, *, now):
+            return await resolver.resolve(did, now=now - early_s)
+
+    clock = Clock(monotonic=lambda: time.now, wall=lambda: 1000.0)
+    operation = Operation(Reusing(), clock, init_did=ada.did, resp_did=grace.did)
+    if accepted:
+        await operation.observe()
+        assert operation.resp_record == grace.record
+        return
     with pytest.raises(ResolutionError) as refusal:
         await operation.observe()
     assert refusal.value.code is Code.RECORD_STALE

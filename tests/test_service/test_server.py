@@ -9,6 +9,7 @@ import logging
 import pytest
 
 import sage
+from sage.transport import PrometheusMetrics
 
 
 @pytest.fixture
@@ -45,9 +46,37 @@ async def websocket(service, **scope):
 
 
 async def test_health(service):
-    status, body = await http(service, "/health")
-    assert status == 200
-    assert json.loads(body) == {"status": "ok", "connections": 0}
+    for path in ("/health", "/health/live"):
+        status, body = await http(service, path)
+        assert status == 200
+        assert json.loads(body) == {"status": "ok"}
+
+
+async def test_readiness(service, grace, resolver):
+    assert await http(service, "/health/ready") == (200, b'{"status": "ok"}')
+    await service.close()
+    assert await http(service, "/health/ready") == (503, b'{"status": "unready"}')
+    assert (await http(service, "/health/live"))[0] == 200
+    unknown = sage.Agent.generate("did:sage:web:agents.example:nobody")
+    lost = sage.Service(agent=unknown, resolver=resolver, handler=None)
+    assert (await http(lost, "/health/ready"))[0] == 503
+
+
+async def test_a_refused_connection_is_counted(grace, resolver, caplog):
+    metrics = PrometheusMetrics()
+    config = sage.ServiceConfig(max_connections=1)
+    service = sage.Service(
+        agent=grace, resolver=resolver, handler=None, metrics=metrics, config=config
+    )
+    assert await websocket(service, path="/other") == ["websocket.close"]
+    service._connections.add(object())
+    assert await websocket(service) == ["websocket.close"]
+    service._connections.clear()
+    text = metrics.exposition().decode()
+    for code in ("connection", "exhausted"):
+        assert f'sage_refusals_total{{code="{code}"}} 1.0' in text
+    assert [record.code for record in caplog.records] == ["connection", "exhausted"]
+    assert 'sage_connections{role="responder"} 0.0' in text
 
 
 async def test_nothing_else_over_http(service):

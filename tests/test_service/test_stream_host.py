@@ -172,7 +172,7 @@ async def expect_refused(channel) -> str:
 async def test_a_binary_message_before_a_stream(running, connecting, caplog):
     async with running(stream_handler=drain) as url:
         channel = await connecting(url)
-        await channel._socket.send_binary(bytes(RECORD_MIN_BYTES))
+        await channel._courier._socket.send_binary(bytes(RECORD_MIN_BYTES))
         await expect_refused(channel)
     assert "(frame.malformed)" in caplog.text
 
@@ -205,7 +205,7 @@ async def test_bad_records_end_the_connection(running, connecting, caplog, spoil
             async with channel.stream() as stream:
                 records = [stream._records.seal(b"%d" % n, now=0.0) for n in range(2)]
                 for record in spoil(records):
-                    await channel._socket.send_binary(record)
+                    await channel._courier._socket.send_binary(record)
                 text = await expect_refused(channel)
                 assert code not in text
     assert f"({code})" in caplog.text
@@ -215,13 +215,13 @@ async def test_bad_records_end_the_connection(running, connecting, caplog, spoil
 async def test_a_record_that_somebody_drops_is_missed(running, connecting, caplog):
     async with running(stream_handler=drain) as url:
         channel = await connecting(url)
-        sending = channel._socket.send_binary
+        sending = channel._courier._socket.send_binary
 
         async def drop_the_third(record, **options):
             if int.from_bytes(record[:8], "big") != 2:
                 await sending(record, **options)
 
-        channel._socket.send_binary = drop_the_third
+        channel._courier._socket.send_binary = drop_the_third
         async with channel.stream() as stream:
             for n in range(4):
                 await stream.send(b"%d" % n)

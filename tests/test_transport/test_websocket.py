@@ -169,3 +169,12 @@ async def test_a_peer_that_does_not_read_holds_a_sender_for_its_limit_only(tls):
 async def flood(socket):
     for _ in range(100):
         await socket.send(b"x" * 1024 * 1024, timeout_s=0.2)
+
+
+async def test_a_sign_of_life(tls):
+    async with server(echo, tls) as url:
+        socket = await WebSocket.open(url, tls=tls.client)
+        await socket.ping(timeout_s=2)
+        await socket.close()
+        with pytest.raises(ConnectionLost):
+            await socket.ping(timeout_s=2)

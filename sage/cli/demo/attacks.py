@@ -21,6 +21,7 @@ from ...envelope import Request, sign
 from ...errors import AuthenticationError, Code, SageError
 from ...identity import MemoryResolver, Resolver, SigningKey
 from ...limits import SEND_TIMEOUT_S
+from ...service.socket_courier import SocketCourier
 from ...transport import WebSocket, within
 from ..exits import describe
 from ..receipts import Part
@@ -164,8 +165,9 @@ async def _connected(
     url: str | None = None,
 ) -> AsyncIterator[tuple[service.Channel, Wire]]:
     """Connect to Grace and shake hands, with somebody on the wire."""
+    wire = await _wire(url or stage.server.url, stage)
     channel = service.Channel(
-        wire := await _wire(url or stage.server.url, stage),
+        SocketCourier(wire),
         agent=agent or stage.ada,
         peer=stage.grace.did,
         resolver=resolver or stage.resolver,

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +18,7 @@ from ...errors import ConfigError
 from ..exits import Exit
 from ..files import Found, find_files
 from ..progress import showing_progress
+from ..running import stopped_like_ctrl_c
 from ..send import print_failures
 from ..sending import Outcome, send_files
 from ..streaming import Streamed, stream_files
@@ -68,7 +65,7 @@ def demo(
     if all(found.note for found in files):
         raise ConfigError(f"there is no file to send at {top}")
     console = make_console()
-    with _stopped_like_ctrl_c():
+    with stopped_like_ctrl_c():
         run, verdicts = asyncio.run(_play(console, top, files))
     _print_conclusion(console, run, verdicts)
     refused = all(verdict.refused for verdict in verdicts)
@@ -201,20 +198,3 @@ def _print_conclusion(console: Console, run: _Run, verdicts: list[Verdict]) -> N
         f"{len(run.outcome.receipts)} receipts verified, {missing} missing;"
         f" {passed} of {len(verdicts)} attacks refused."
     )
-
-
-@contextmanager
-def _stopped_like_ctrl_c() -> Iterator[None]:
-    """Let a polite kill end the child processes too, as Ctrl-C does."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = {
-        number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
-        for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -19,7 +19,7 @@ from ...transport.address import tls_context
 from ..agent import save_new
 from .children import Child, run_child
 
-__all__ = ["Stage", "staged"]
+__all__ = ["Stage", "issue_certificates", "make_agents", "staged"]
 
 _DOMAIN: Final = "agents.example"
 
@@ -59,8 +59,8 @@ async def staged() -> AsyncIterator[Stage]:
     """
     with tempfile.TemporaryDirectory(prefix="sage-demo-") as name:
         top = Path(name)
-        _issue_certificates(top)
-        ada, grace = _make_agents(top)
+        issue_certificates(top)
+        ada, grace = make_agents(top)
         async with (
             _registry(top) as registry,
             _resolver(top, registry) as resolver,
@@ -77,13 +77,20 @@ async def staged() -> AsyncIterator[Stage]:
             )
 
 
-def _issue_certificates(top: Path) -> None:
-    """Make an authority of our own and one certificate for both servers."""
+def issue_certificates(top: Path) -> None:
+    """Make an authority of our own, and one certificate for every server here.
+
+    Args:
+        top: the folder of ``ca.pem`` and ``tls.pem``, chain and key.
+
+    Raises:
+        ConfigError: trustme is missing.
+    """
     try:
         import trustme
     except ModuleNotFoundError as exc:
         raise ConfigError(
-            "the demo needs trustme: pip install 'sage-secure[cli]'"
+            "servers of our own need trustme: pip install 'sage-secure[cli]'"
         ) from exc
     authority = trustme.CA()
     certificate = authority.issue_cert(_DOMAIN, "127.0.0.1")
@@ -93,8 +100,12 @@ def _issue_certificates(top: Path) -> None:
     )
 
 
-def _make_agents(top: Path) -> tuple[service.Agent, service.Agent]:
-    """Make both agents, publish their records, and keep Grace's keys for her."""
+def make_agents(top: Path) -> tuple[service.Agent, service.Agent]:
+    """Make Ada and Grace, publish their records, and keep Grace's keys for her.
+
+    Args:
+        top: the folder of ``records``, ``grace.sage`` and its ``passphrase``.
+    """
     ada, grace = (
         service.Agent.generate(f"did:sage:web:{_DOMAIN}:{name}")
         for name in ("ada", "grace")

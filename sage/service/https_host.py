@@ -1,0 +1,177 @@
+"""A service's end of HTTPS: one POST, one acceptance, one signed answer.
+
+What is not acceptable gets a bare status and one generic text, 400 or 413 for bytes
+that are no such message, 401 for everything that has to do with keys, time, replay
+or policy, and the connection ends. Nobody may take that for an answer: it is not
+signed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from ..envelope import Request, Response, decode_envelope
+from ..errors import (
+    Code,
+    ConfigError,
+    ConnectionLost,
+    DeadlineExceeded,
+    DecodeError,
+    Overloaded,
+    ProtocolError,
+    SageError,
+)
+from ..http import Policy, RequestMessage, begin_request
+from ..limits import (
+    ENVELOPE_MAX_BYTES,
+    HTTPS_BODIES_MAX_BYTES,
+    SEND_TIMEOUT_S,
+    UNAUTHENTICATED_MAX_BYTES,
+)
+from ..transport import within
+from ..transport.asgi_http import AsgiHttpRequest
+from ..transport.http_binding import check_binding, wrap_response
+from ..transport.metrics import Carriage, diagnose
+from .acceptance import Acceptance
+from .host import GENERIC_REFUSAL, Host
+from .logs import Event, correlate, fields, new_connection_id
+from .measure import count_answer, count_refusal
+from .shared_sessions import SharedSessions
+
+__all__ = ["HttpsHost"]
+
+logger = logging.getLogger("sage.service")
+
+
+class HttpsHost:
+    """Answers the POST requests of a service.
+
+    Args:
+        host: what the service's carriers share.
+    """
+
+    def __init__(self, host: Host) -> None:
+        config = host.config
+        self._host = host
+        self._sessions = SharedSessions(
+            config.max_https_sessions,
+            max_per_peer=config.max_https_sessions_per_peer,
+            max_unused=config.max_https_handshakes,
+            clock=host.clock,
+            metrics=host.metrics,
+        )
+        self._acceptance = Acceptance(host, self._sessions)
+        self._requests = self._bytes = 0
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions there are."""
+        return len(self._sessions)
+
+    def close(self) -> None:
+        """Wipe every session. Idempotent."""
+        self._sessions.close()
+
+    async def serve(self, asked: AsgiHttpRequest) -> None:
+        """Answer one request to one of our endpoints; errors end here."""
+        correlate(new_connection_id())
+        try:
+            with self._counted():
+                await self._serve(asked)
+        except (ConnectionLost, DeadlineExceeded) as exc:
+            gone = fields(Event.CONNECTION_ENDED, diagnose(exc))
+            logger.debug("the client left before its answer: %s", exc, extra=gone)
+        except SageError as exc:
+            await self._refuse(asked, exc)
+        except Exception:
+            why = fields(Event.INTERNAL_ERROR)
+            logger.exception("internal error; the request is refused", extra=why)
+            await self._send(asked, 500, (("connection", "close"),), _REFUSED)
+
+    async def _serve(self, asked: AsgiHttpRequest) -> None:
+        message = await self._read(asked)
+        began = self._host.clock.now()
+        request, response = await self._accept(message)
+        asked.trust()
+        key = self._host.agent.signing_key
+        wrapped = wrap_response(response, key, request=message)
+        content = wrapped.content or b""
+        await self._send(asked, wrapped.status, wrapped.fields, content)
+        seconds = self._host.clock.now() - began
+        count_answer(
+            self._host.metrics, Carriage.HTTPS, request, response, seconds=seconds
+        )
+
+    async def _read(self, asked: AsgiHttpRequest) -> RequestMessage:
+        """Read the body: long ones only of peers that have proven who they are."""
+        asked.check_framing()
+        config, known = self._host.config, self._sessions.knows(_sender(asked))
+        limit = ENVELOPE_MAX_BYTES if known else UNAUTHENTICATED_MAX_BYTES
+        timeout_s = (
+            config.handler_timeout_s if known else config.first_message_timeout_s
+        )
+        announced = asked.content_length
+        expected = limit if announced is None else min(announced, limit)
+        if self._bytes + expected > HTTPS_BODIES_MAX_BYTES:
+            raise Overloaded("too many bodies at once")
+        self._bytes += expected
+        try:
+            return await asked.read(max_bytes=limit, timeout_s=timeout_s)
+        finally:
+            self._bytes -= expected
+
+    async def _accept(self, message: RequestMessage) -> tuple[Request, Response]:
+        """Have both signatures verified and the message accepted, in one step."""
+        unix_time = self._host.clock.unix_time()
+        pending = begin_request(message, policy=Policy.v10(), unix_time=unix_time)
+        request = decode_envelope(message.content or b"")
+        if not isinstance(request, Request):
+            raise ProtocolError("a response at a service", code=Code.SIG_BINDING)
+        check_binding(request, pending)
+        # One reservation covers both: the nonce, the times and the key are the same.
+        answer = await self._acceptance.answer(request, verify=pending.finish)
+        return request, answer[0]
+
+    async def _refuse(self, asked: AsgiHttpRequest, error: SageError) -> None:
+        code = count_refusal(self._host.metrics, error)
+        why = fields(Event.REFUSED, code)
+        logger.warning("refused: %s (%s)", error, code, extra=why)
+        await self._send(asked, _status_of(error), (("connection", "close"),), _REFUSED)
+
+    async def _send(
+        self,
+        asked: AsgiHttpRequest,
+        status: int,
+        fields: tuple[tuple[str, str], ...],
+        content: bytes,
+    ) -> None:
+        sending = asked.respond(status, fields, content)
+        with contextlib.suppress(ConnectionLost, DeadlineExceeded):
+            await within(SEND_TIMEOUT_S, sending, "sending")
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        if self._requests >= self._host.config.max_https_requests:
+            raise Overloaded("too many requests at once")
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+
+
+_REFUSED = GENERIC_REFUSAL.encode("ascii")
+
+
+def _sender(asked: AsgiHttpRequest) -> str:
+    return asked.field("x-sage-did") or ""
+
+
+def _status_of(error: SageError) -> int:
+    if isinstance(error, DecodeError):
+        return 413 if error.code is Code.SIZE_EXCEEDED else 400
+    if isinstance(error, Overloaded | ConfigError):
+        return 503
+    return 401

@@ -1,0 +1,106 @@
+"""Bytes lent in order, never more than there are, and none of them lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sage.errors import UsageError
+from sage.service.byte_budget import ByteBudget
+
+
+async def test_what_fits_is_lent_at_once():
+    budget = ByteBudget(10)
+    await asyncio.wait_for(budget.acquire(4), 1)
+    await asyncio.wait_for(budget.acquire(6), 1)
+    assert budget.held == 10
+    budget.release(4)
+    budget.release(6)
+    assert budget.held == 0
+
+
+async def test_a_small_one_does_not_overtake_a_large_one():
+    budget, order = ByteBudget(10), []
+
+    async def take(size):
+        await budget.acquire(size)
+        order.append(size)
+
+    await budget.acquire(8)
+    tasks = [asyncio.create_task(take(size)) for size in (9, 1)]
+    await asyncio.sleep(0)
+    assert order == []
+    budget.release(8)
+    await asyncio.gather(*tasks)
+    assert order == [9, 1]
+
+
+async def test_what_is_larger_than_all_waits_until_it_is_alone():
+    budget = ByteBudget(10)
+    await budget.acquire(1)
+    task = asyncio.create_task(budget.acquire(11))
+    await asyncio.sleep(0)
+    assert not task.done()
+    budget.release(1)
+    await task
+    assert budget.held == 11
+
+
+async def test_a_cancelled_wait_lets_the_next_one_pass():
+    budget = ByteBudget(10)
+    await budget.acquire(8)
+    large = asyncio.create_task(budget.acquire(9))
+    small = asyncio.create_task(budget.acquire(2))
+    await asyncio.sleep(0)
+    large.cancel()
+    await small
+    assert budget.held == 10
+
+
+async def test_cancelled_as_its_turn_comes():
+    budget = ByteBudget(10)
+    await budget.acquire(8)
+    task = asyncio.create_task(budget.acquire(9))
+    await asyncio.sleep(0)
+    budget.release(8)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert budget.held == 0
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_budget_of_nothing(size):
+    with pytest.raises(UsageError):
+        ByteBudget(size)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 40), max_size=30),
+    cancelled=st.sets(st.integers(0, 29)),
+)
+def test_never_more_than_there_is_and_all_comes_back(sizes, cancelled):
+    asyncio.run(_use(sizes, cancelled))
+
+
+async def _use(sizes: list[int], cancelled: set[int]) -> None:
+    budget = ByteBudget(32)
+
+    async def hold(size: int) -> None:
+        await budget.acquire(size)
+        try:
+            assert budget.held <= 32 or budget.held == size
+            await asyncio.sleep(0)
+        finally:
+            budget.release(size)
+
+    tasks = [asyncio.create_task(hold(size)) for size in sizes]
+    await asyncio.sleep(0)
+    for index in cancelled & set(range(len(tasks))):
+        tasks[index].cancel()
+    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    assert budget.held == 0

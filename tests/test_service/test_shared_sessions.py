@@ -1,0 +1,143 @@
+"""Sessions that are bound to no connection."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import sage
+from sage.errors import Overloaded
+from sage.limits import SESSION_IDLE_S
+from sage.service import Clock
+from sage.service.shared_sessions import SharedSessions
+
+
+class Time:
+    """A monotonic clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+        real = Clock()
+        self.clock = Clock(monotonic=lambda: real.now() + self.ahead_s)
+
+
+@pytest.fixture
+def time():
+    return Time()
+
+
+@pytest.fixture
+async def make(time):
+    stores = []
+
+    def make(max_sessions=10, *, max_per_peer=10, max_unused=10):
+        store = SharedSessions(
+            max_sessions,
+            max_per_peer=max_per_peer,
+            max_unused=max_unused,
+            clock=time.clock,
+        )
+        stores.append(store)
+        return store
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def accept(shake_hands):
+    async def accept():
+        return (await shake_hands())[1]
+
+    return accept
+
+
+async def test_a_session_is_found_by_its_id_until_it_is_dropped(make, accept):
+    store, accepted = make(), await accept()
+    store.keep(accepted)
+    session_id = accepted.binding.session_id
+    assert store.get(session_id) is accepted
+    assert store.get("") is None
+    assert store.knows(accepted.binding.init_did)
+    assert not store.knows("did:sage:web:agents.example:other")
+    for _ in range(2):
+        store.drop(accepted)
+    assert accepted.session.closed
+    assert store.get(session_id) is None
+    assert not store.knows(accepted.binding.init_did)
+    assert len(store) == 0
+
+
+async def test_beyond_the_whole_number_new_ones_are_refused(make, accept):
+    store = make(2)
+    first, second, third = [await accept() for _ in range(3)]
+    for accepted in (first, second):
+        store.keep(accepted)
+        store.confirm(accepted)
+    with pytest.raises(Overloaded):
+        store.keep(third)
+    assert third.session.closed
+    assert not first.session.closed
+    assert len(store) == 2
+
+
+async def test_of_those_never_used_the_oldest_gives_way(make, accept):
+    store = make(max_unused=2)
+    used, *unused = [await accept() for _ in range(5)]
+    store.keep(used)
+    store.confirm(used)
+    for accepted in unused:
+        store.keep(accepted)
+    assert [one.session.closed for one in unused] == [True, True, False, False]
+    assert not used.session.closed
+
+
+async def test_a_peer_has_only_so_many(make, accept):
+    store = make(max_per_peer=2)
+    used, unused, more, most = [await accept() for _ in range(4)]
+    store.keep(used)
+    store.confirm(used)
+    store.keep(unused)
+    store.keep(more)
+    assert unused.session.closed
+    store.confirm(more)
+    store.keep(most)
+    # All of them in use: then the oldest.
+    assert used.session.closed
+    assert len(store) == 2
+
+
+async def test_keys_are_wiped_in_time_with_nobody_asking(make, accept, time):
+    store, accepted = make(), await accept()
+    store.keep(accepted)
+    time.ahead_s = SESSION_IDLE_S + 2
+    async with asyncio.timeout(4):
+        while len(store):
+            await asyncio.sleep(0.05)
+    assert accepted.session.closed
+    assert store.get(accepted.binding.session_id) is None
+
+
+async def test_expired_ones_make_room(make, accept, time):
+    store = make(1)
+    first, second = await accept(), await accept()
+    store.keep(first)
+    store.confirm(first)
+    time.ahead_s = SESSION_IDLE_S + 2
+    store.keep(second)
+    assert first.session.closed
+    assert store.get(second.binding.session_id) is second
+
+
+async def test_closing_wipes_them_all(make, accept):
+    store = make()
+    sessions = [await accept() for _ in range(3)]
+    for accepted in sessions:
+        store.keep(accepted)
+    for _ in range(2):
+        store.close()
+    assert all(one.session.closed for one in sessions)
+    assert len(store) == 0
+    assert isinstance(sessions[0].session, sage.Session)
