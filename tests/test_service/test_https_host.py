@@ -857,3 +857,23 @@ async def test_stopping_wipes_the_sessions(wired):
         assert wire.service._https.sessions == 1
         await wire.service.close()
         assert wire.service._https.sessions == 0
+
+
+async def test_bodies_that_wait_for_their_turn_are_bounded(wired, monkeypatch):
+    monkeypatch.setattr("sage.service.https_host.HTTPS_BODIES_MAX_BYTES", 12_000)
+    go_on = asyncio.Event()
+
+    async def slow(message: Message) -> bytes:
+        await go_on.wait()
+        return await echo(message)
+
+    async with wired(slow, {"max_bytes_in_flight": 1}) as wire:
+        established = await wire.handshake()
+        requests = [sealed(wire.agent, established, b"x" * 3000) for _ in range(6)]
+        posts = [asyncio.create_task(wire.post(wire.wrap(one))) for one in requests]
+        await asyncio.wait(posts, timeout=2, return_when=asyncio.FIRST_COMPLETED)
+        go_on.set()
+        statuses = sorted([(await post).status for post in posts])
+        assert statuses[0] == 200
+        assert statuses[-1] == 503
+        assert await wire.is_well()
