@@ -79,6 +79,10 @@ class HostedWebSocket(asyncio.Protocol):
                 self._ask_application(request)
             else:
                 self._refuse(self._response)
+        if self._handshake is not None and self._response is None:
+            # The library could not read it, and its own handshake is over.
+            self._handshake = ServerProtocol(logger=wire_logger)
+            self._refuse_with(HTTPStatus.BAD_REQUEST)
 
     def eof_received(self) -> None:
         """Do nothing: `connection_lost` follows."""
