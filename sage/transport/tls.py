@@ -29,8 +29,9 @@ __all__ = ["TlsTransport", "can_watch_sockets"]
 
 logger = logging.getLogger("sage.transport")
 
-# Records that one connection may have read before others get their turn.
-_READS = 64
+# For how long one connection is read before others get their turn. Not a number of
+# bytes: what they cost is for whoever sent them to choose.
+_TURN_S = 0.01
 
 
 def can_watch_sockets() -> bool:
@@ -109,6 +110,8 @@ class TlsTransport(asyncio.Transport):
             server_side=server_hostname is None,
             server_hostname=server_hostname,
             do_handshake_on_connect=False,
+            # An end that the peer did not sign may be an attacker's.
+            suppress_ragged_eofs=False,
         )
         expired = TimeoutError(f"no TLS handshake within {timeout_s:g} s")
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(
@@ -235,7 +238,8 @@ class TlsTransport(asyncio.Transport):
     # --- reading ----------------------------------------------------------------------
 
     def _read(self) -> None:
-        for _ in range(_READS):
+        until = self._loop.time() + _TURN_S
+        while True:
             try:
                 data = self._sock.recv(TLS_RECORD_MAX_BYTES)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -252,7 +256,7 @@ class TlsTransport(asyncio.Transport):
             except Exception as exc:
                 logger.exception("internal error; the connection is cut")
                 self._end(exc)
-            if not self.is_reading():
+            if not self.is_reading() or self._loop.time() >= until:
                 return
 
     # --- writing ----------------------------------------------------------------------
