@@ -162,6 +162,7 @@ __all__: Final = [
     "WEB_RESPONSE_MAX_BYTES",
     "WRITE_BUFFER_HIGH_BYTES",
     "WRITE_BUFFER_LOW_BYTES",
+    "WRITE_GAP_S",
     "X25519_KEY_BYTES",
 ]
 
@@ -357,6 +358,10 @@ MESSAGE_QUEUE_BYTES: Final = 64 * 1024
 MESSAGE_COST_BYTES: Final = 256
 WRITE_BUFFER_HIGH_BYTES: Final = 64 * 1024
 WRITE_BUFFER_LOW_BYTES: Final = 16 * 1024
+
+# Writes that follow each other faster leave together. A record of a stream is sealed
+# in some microseconds, an answer signed in some hundred.
+WRITE_GAP_S: Final = 50e-6
 
 # The most that one record of TLS carries (RFC 8446, section 5.1).
 TLS_RECORD_MAX_BYTES: Final = 16 * 1024

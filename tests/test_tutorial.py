@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def python(folder: Path, script: str) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("first-channel")
     for name, code in FILES.items():
-        (folder / name).write_text(code.replace("8443", str(PORT)))
+        (folder / name).write_text(code.replace("8443", str(port())))
     assert python(folder, "identities.py") == console_output("python identities.py")
     return folder
 
@@ -83,22 +84,20 @@ class Grace:
         self.process.wait(10)
 
 
-def free_port() -> int:
+@cache
+def port() -> int:
+    """Return a free one: the page says 8443, which somebody here may use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-# The page says 8443; somebody on the machine that runs the tests may use it.
-PORT = free_port()
+        number: int = probe.getsockname()[1]
+        return number
 
 
 def wait_for_port(process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", PORT), 0.2).close()
+            socket.create_connection(("127.0.0.1", port()), 0.2).close()
         except OSError:
             time.sleep(0.05)
         else:

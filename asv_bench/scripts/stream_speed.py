@@ -1,7 +1,6 @@
 """Measure what a stream and an idle connection cost: two processes, TLS, loopback.
 
     python asv_bench/scripts/stream_speed.py rate  [--seconds 5] [--size 1024]
-    python asv_bench/scripts/stream_speed.py rate  --batch 16
     python asv_bench/scripts/stream_speed.py paced [--seconds 5] [--rate 15000]
     python asv_bench/scripts/stream_speed.py idle  [--connections 1000]
 
@@ -73,7 +72,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--rate", type=int, default=15_000)
-    parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--uvloop", action="store_true")
     return parser.parse_args()
@@ -226,13 +224,9 @@ async def stream_for(
                     due = now
                 elif due > now:
                     await asyncio.sleep(due - now)
-                if options.batch > 1:
-                    waiting.extend([due] * options.batch)
-                    await stream.send_many([payload] * options.batch)
-                else:
-                    waiting.append(due)
-                    await stream.send(payload)
-                due += interval_s * options.batch
+                waiting.append(due)
+                await stream.send(payload)
+                due += interval_s
             await stream.end()
             await counting
             took = time.monotonic() - began

@@ -4,8 +4,8 @@ asyncio's own TLS keeps 256 KiB for each connection, and two more buffers that g
 the longest message and stay. Here TLS reads and writes the socket itself, and only what
 could not be sent yet is held.
 
-What is written within one turn of the event loop leaves together at its end: many small
-messages cost one TLS record and one system call.
+What is written in quick succession leaves together at the end of a turn of the event
+loop: many small messages cost one TLS record and one system call.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from ..limits import (
@@ -23,6 +24,7 @@ from ..limits import (
     TLS_RECORD_MAX_BYTES,
     WRITE_BUFFER_HIGH_BYTES,
     WRITE_BUFFER_LOW_BYTES,
+    WRITE_GAP_S,
 )
 
 __all__ = ["TlsTransport", "can_watch_sockets"]
@@ -86,6 +88,7 @@ class TlsTransport(asyncio.Transport):
         "_timer",
         "_write_paused",
         "_writing",
+        "_wrote_at",
     )
 
     def __init__(
@@ -105,6 +108,7 @@ class TlsTransport(asyncio.Transport):
         self._flushing = self._writing = self._write_paused = False
         self._is_open = self._closing = self._lost = False
         self._reading = True
+        self._wrote_at = -inf
         self._sock = context.wrap_socket(
             sock,
             server_side=server_hostname is None,
@@ -162,17 +166,27 @@ class TlsTransport(asyncio.Transport):
             self._loop.add_reader(self._sock, self._read)
 
     def write(self, data: Any) -> None:
-        """Send at the end of this turn of the loop, or when the peer has room."""
+        """Send now, at the end of this turn of the loop, or when the peer has room.
+
+        Whoever wrote a moment ago is likely to write again: such writes leave
+        together, as one TLS record and one system call. Others leave at once, so that
+        the peer works on the first of many answers while we work on the second.
+        """
         if self._closing or not data:
             return
         if self._out is None:
             self._out = bytearray(data)
-            if not self._flushing:
-                self._flushing = True
-                self._loop.call_soon(self._flush)
         else:
             self._out += data
-        if len(self._out) > WRITE_BUFFER_HIGH_BYTES and not self._write_paused:
+        now = self._loop.time()
+        gap_s, self._wrote_at = now - self._wrote_at, now
+        if gap_s > WRITE_GAP_S and not self._writing:
+            self._flush()
+        elif not self._flushing and not self._writing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+        full = self.get_write_buffer_size() > WRITE_BUFFER_HIGH_BYTES
+        if full and not self._write_paused:
             self._write_paused = True
             self._protocol.pause_writing()
 

@@ -30,7 +30,6 @@ from sage.http.component import named_components
 from .conftest import load
 
 KEYS = load("rfc9421/appendix-b.json")["keys"]
-NOW = int(datetime.datetime.now(datetime.UTC).timestamp())
 SECRET = bytes(range(64))
 P384: Any = _crypto.p384_generate()
 
@@ -93,14 +92,15 @@ def test_requests_and_responses(name: str) -> None:
         fields=(("Content-Type", "text/plain"), ("Date", "now")),
         content=b"content",
     )
-    # Ours, read by the oracle.
-    added = sign_request(request, key, created=NOW, expires=NOW + 60, nonce="one")
+    # Ours, read by the oracle, which reads the clock itself.
+    now = int(datetime.datetime.now(datetime.UTC).timestamp())
+    added = sign_request(request, key, created=now, expires=now + 60, nonce="one")
     signed = request.with_fields(*added)
     (result,) = verifier.verify(as_oracle(signed), body=b"content")
     assert result.parameters["nonce"] == "one"
     response = ResponseMessage(status=200, content=b"well")
     answer = sign_response(
-        response, key, request=signed, created=NOW, expires=NOW + 60, nonce="two"
+        response, key, request=signed, created=now, expires=now + 60, nonce="two"
     )
     theirs = SimpleNamespace(
         status_code=200, headers=Headers(answer), request=as_oracle(signed)
@@ -110,7 +110,7 @@ def test_requests_and_responses(name: str) -> None:
 
     # The oracle's, read by us.
     sent = as_oracle(request)
-    when = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
+    when = datetime.datetime.fromtimestamp(now, datetime.UTC)
     metadata: dict[str, Any] = {
         "key_id": "k",
         "created": when,
@@ -124,7 +124,7 @@ def test_requests_and_responses(name: str) -> None:
         fields=tuple(sent.headers.items()),
         content=b"content",
     )
-    proof = verify_request(received, key.verification_key(), unix_time=NOW)
+    proof = verify_request(received, key.verification_key(), unix_time=now)
     assert (proof.nonce, proof.algorithm) == ("three", name)
     reply = SimpleNamespace(status_code=503, headers=Headers(), request=sent)
     signer.sign(
@@ -145,7 +145,7 @@ def test_requests_and_responses(name: str) -> None:
         status=503, fields=tuple(reply.headers.items()), content=b"ill"
     )
     proof = verify_response(
-        got, key.verification_key(), request=received, policy=Policy(), unix_time=NOW
+        got, key.verification_key(), request=received, policy=Policy(), unix_time=now
     )
     assert proof.nonce == "four"
 

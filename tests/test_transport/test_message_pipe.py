@@ -237,6 +237,30 @@ async def test_silence_is_broken_by_a_ping(monkeypatch):
     line.abort()
 
 
+async def test_a_sign_of_life_is_shared_by_all_who_wait_for_it():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    waits = [asyncio.create_task(pipe.ping(timeout_s=2)) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert [frame.opcode for frame in frames_of(line)] == [Opcode.PING]
+    pipe.data_received(masked(b"", Opcode.PONG))
+    await asyncio.gather(*waits)
+    line.abort()
+
+
+async def test_no_sign_of_life():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    with pytest.raises(DeadlineExceeded, match="sign of life"):
+        await pipe.ping(timeout_s=0.05)
+    waiting = asyncio.create_task(pipe.ping(timeout_s=2))
+    await asyncio.sleep(0)
+    line.abort()
+    for lost in (waiting, pipe.ping(timeout_s=2)):
+        with pytest.raises(ConnectionLost):
+            await lost
+
+
 async def test_a_goodbye_drops_what_comes_and_ends_without_the_peer():
     line = Line()
     pipe, ended = pipe_on(line)

@@ -68,14 +68,28 @@ async def test_bytes_go_and_come(tls, size):
         assert protocol.transport.get_extra_info("nothing", 7) == 7
 
 
-async def test_what_is_written_in_one_turn_leaves_together(tls):
+async def test_what_is_written_in_quick_succession_leaves_together(tls, monkeypatch):
+    monkeypatch.setattr("sage.transport.tls.WRITE_GAP_S", 10.0)
     protocol = Noting()
     async with pair(tls, protocol) as (reader, _):
-        for _ in range(100):
+        protocol.transport.write(b"x" * 100)
+        assert protocol.transport.get_write_buffer_size() == 0  # nothing came before
+        for _ in range(99):
             protocol.transport.write(b"x" * 100)
-        assert protocol.transport.get_write_buffer_size() == 10_000
+        assert protocol.transport.get_write_buffer_size() == 9_900
         # One record of TLS is one read.
-        assert len(await reader.read(20_000)) == 10_000
+        assert len(await reader.read(20_000)) == 100
+        assert len(await reader.read(20_000)) == 9_900
+
+
+async def test_what_takes_its_time_leaves_at_once(tls, monkeypatch):
+    monkeypatch.setattr("sage.transport.tls.WRITE_GAP_S", 0.0)
+    protocol = Noting()
+    async with pair(tls, protocol) as (reader, _):
+        for _ in range(3):
+            protocol.transport.write(b"x" * 100)
+            assert protocol.transport.get_write_buffer_size() == 0
+        assert len(await reader.readexactly(300)) == 300
 
 
 async def test_a_writer_hears_of_a_peer_that_does_not_read(tls):
