@@ -72,17 +72,18 @@ class HostedWebSocket(asyncio.Protocol):
         self._transport.pause_reading()
         self._handshake = ServerProtocol(logger=wire_logger)
         self._handshake.receive_data(data)
-        for event in self._handshake.events_received():
+        events = self._handshake.events_received()
+        if not events:
+            # The library could not read it, and its own handshake is over.
+            self._handshake = ServerProtocol(logger=wire_logger)
+            self._refuse_with(HTTPStatus.BAD_REQUEST)
+        for event in events:
             request = cast(Request, event)
             self._response = self._handshake.accept(request)
             if self._response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
                 self._ask_application(request)
             else:
                 self._refuse(self._response)
-        if self._handshake is not None and self._response is None:
-            # The library could not read it, and its own handshake is over.
-            self._handshake = ServerProtocol(logger=wire_logger)
-            self._refuse_with(HTTPStatus.BAD_REQUEST)
 
     def eof_received(self) -> None:
         """Do nothing: `connection_lost` follows."""

@@ -348,12 +348,12 @@ class MessagePipe(asyncio.Protocol):
             self._waiter.set_result(None)
 
     async def _ask(self) -> None:
-        """Ping in any case: what was asked before may have got no answer."""
+        """Ping unless somebody has; where there is no room for it, once there is."""
         await self._drain()
-        if self.lost is None:
-            if self._pong is None:
-                self._pong = self._loop.create_future()
+        if self._pong is None and self.lost is None:
+            self._pong = self._loop.create_future()
             self._ping()
+        if self._pong is not None:
             await asyncio.wait([self._pong])
 
     def _ping(self) -> None:
