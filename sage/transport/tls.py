@@ -65,7 +65,7 @@ class TlsTransport(asyncio.Transport):
     Args:
         sock: connected and not blocking; it belongs to the transport from here on.
         protocol: whom to tell.
-        context: which end we are, and whom we trust.
+        context: which end we are, and whom we trust. It loses renegotiation.
         timeout_s: for the handshake.
         server_hostname: the name that the server must prove; ``None`` for a server.
         on_opened: is called once, with ``None`` or with why there is no connection.
@@ -109,6 +109,9 @@ class TlsTransport(asyncio.Transport):
         self._is_open = self._closing = self._lost = False
         self._reading = True
         self._wrote_at = -inf
+        # Of TLS 1.2: a peer that begins one and falls silent leaves us with a write that
+        # waits for a read, on a socket that has room all the while.
+        context.options |= ssl.OP_NO_RENEGOTIATION
         self._sock = context.wrap_socket(
             sock,
             server_side=server_hostname is None,

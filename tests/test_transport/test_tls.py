@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import time
 
 import pytest
@@ -190,6 +191,13 @@ async def test_an_end_without_a_goodbye_is_an_error(tls):
         await protocol.lost.wait()
     assert protocol.got == b"half of it"
     assert isinstance(protocol.error, OSError)
+
+
+async def test_nobody_renegotiates(tls):
+    protocol = Noting()
+    async with pair(tls, protocol):
+        context = protocol.transport.get_extra_info("sslcontext")
+        assert context.options & ssl.OP_NO_RENEGOTIATION
 
 
 async def test_a_goodbye_is_no_error(tls):
