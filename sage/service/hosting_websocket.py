@@ -72,7 +72,12 @@ class HostedWebSocket(asyncio.Protocol):
         self._transport.pause_reading()
         self._handshake = ServerProtocol(logger=wire_logger)
         self._handshake.receive_data(data)
-        for event in self._handshake.events_received():
+        events = self._handshake.events_received()
+        if not events:
+            # The library could not read it, and its own handshake is over.
+            self._handshake = ServerProtocol(logger=wire_logger)
+            self._refuse_with(HTTPStatus.BAD_REQUEST)
+        for event in events:
             request = cast(Request, event)
             self._response = self._handshake.accept(request)
             if self._response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:

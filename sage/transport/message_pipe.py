@@ -54,6 +54,7 @@ class MessagePipe(asyncio.Protocol):
         "_heard",
         "_held",
         "_is_text",
+        "_late_pong",
         "_loop",
         "_messages",
         "_on_ended",
@@ -85,6 +86,7 @@ class MessagePipe(asyncio.Protocol):
         self._drainers: list[asyncio.Future[None]] | None = None
         self.lost: str | None = None
         self._pong: asyncio.Future[None] | None = None
+        self._late_pong: bytes | None = None
         self._heard = self._loop.time()
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -152,13 +154,7 @@ class MessagePipe(asyncio.Protocol):
             DeadlineExceeded: no answer within ``timeout_s``; it may stand behind
                 messages that were not received yet.
         """
-        pong = self._pong
-        if pong is None and self.lost is None:
-            self._pong = pong = self._loop.create_future()
-            self._ping()
-        if pong is not None:
-            waiting = asyncio.wait([pong])
-            await within(timeout_s, waiting, "waiting for a sign of life")
+        await within(timeout_s, self._ask(), "waiting for a sign of life")
         if self.lost is not None:
             raise ConnectionLost(self.lost)
 
@@ -211,6 +207,9 @@ class MessagePipe(asyncio.Protocol):
         """Let senders go on."""
         self._write_paused = False
         self._wake_drainers()
+        pong, self._late_pong = self._late_pong, None
+        if pong is not None:
+            self._transport.write(pong)
         if self._held and self._queued <= 0:
             self._hold(False)
 
@@ -248,6 +247,7 @@ class MessagePipe(asyncio.Protocol):
                 message = str(data, "utf-8")
             except UnicodeDecodeError:
                 self._frames.fail(1007, "not UTF-8")
+                self._lose(self._reason(None))  # nothing behind it is a message
                 return
         else:
             message = bytes(data)
@@ -294,10 +294,15 @@ class MessagePipe(asyncio.Protocol):
         """Send pongs, a close frame, or why the peer is cut off."""
         if self._frames.state is not State.OPEN:
             self._lose(self._reason(None))
+        elif self._write_paused:
+            # Whoever asks for pongs and does not read them is not read either, and
+            # gets the last one once they do: RFC 6455, section 5.5.3. Messages that
+            # are received let us read on, so holding alone would not bound them.
+            self._late_pong = self._frames.data_to_send()[-1]
+            if not self._held:
+                self._hold(True)
+            return
         self._write()
-        # Whoever asks for pongs and does not read them is not read either.
-        if self._write_paused and not self._held:
-            self._hold(True)
 
     async def _drain(self) -> None:
         while self._write_paused and self.lost is None:
@@ -341,6 +346,15 @@ class MessagePipe(asyncio.Protocol):
             self._transport.abort()  # it would not say goodbye
         elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    async def _ask(self) -> None:
+        """Ping unless somebody has; where there is no room for it, once there is."""
+        await self._drain()
+        if self._pong is None and self.lost is None:
+            self._pong = self._loop.create_future()
+            self._ping()
+        if self._pong is not None:
+            await asyncio.wait([self._pong])
 
     def _ping(self) -> None:
         if self._frames.state is State.OPEN and not self._write_paused:

@@ -31,8 +31,9 @@ __all__ = ["TlsTransport", "can_watch_sockets"]
 
 logger = logging.getLogger("sage.transport")
 
-# Records that one connection may have read before others get their turn.
-_READS = 64
+# For how long one connection is read before others get their turn. Not a number of
+# bytes: what they cost is for whoever sent them to choose.
+_TURN_S = 0.01
 
 
 def can_watch_sockets() -> bool:
@@ -64,7 +65,7 @@ class TlsTransport(asyncio.Transport):
     Args:
         sock: connected and not blocking; it belongs to the transport from here on.
         protocol: whom to tell.
-        context: which end we are, and whom we trust.
+        context: which end we are, and whom we trust. It loses renegotiation.
         timeout_s: for the handshake.
         server_hostname: the name that the server must prove; ``None`` for a server.
         on_opened: is called once, with ``None`` or with why there is no connection.
@@ -108,11 +109,16 @@ class TlsTransport(asyncio.Transport):
         self._is_open = self._closing = self._lost = False
         self._reading = True
         self._wrote_at = -inf
+        # Of TLS 1.2: a peer that begins one and falls silent leaves us with a write that
+        # waits for a read, on a socket that has room all the while.
+        context.options |= ssl.OP_NO_RENEGOTIATION
         self._sock = context.wrap_socket(
             sock,
             server_side=server_hostname is None,
             server_hostname=server_hostname,
             do_handshake_on_connect=False,
+            # An end that the peer did not sign may be an attacker's.
+            suppress_ragged_eofs=False,
         )
         expired = TimeoutError(f"no TLS handshake within {timeout_s:g} s")
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(
@@ -249,7 +255,8 @@ class TlsTransport(asyncio.Transport):
     # --- reading ----------------------------------------------------------------------
 
     def _read(self) -> None:
-        for _ in range(_READS):
+        until = self._loop.time() + _TURN_S
+        while True:
             try:
                 data = self._sock.recv(TLS_RECORD_MAX_BYTES)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -266,7 +273,7 @@ class TlsTransport(asyncio.Transport):
             except Exception as exc:
                 logger.exception("internal error; the connection is cut")
                 self._end(exc)
-            if not self.is_reading():
+            if not self.is_reading() or self._loop.time() >= until:
                 return
 
     # --- writing ----------------------------------------------------------------------

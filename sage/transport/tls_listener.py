@@ -46,20 +46,23 @@ class TlsListener:
         self._context, self._timeout_s = context, handshake_timeout_s
         self.sockets: tuple[socket.socket, ...] = (listening,)
         self._again: asyncio.TimerHandle | None = None
+        self._shaking_hands: set[TlsTransport] = set()
         listening.setblocking(False)
         self._watch()
 
     def close(self) -> None:
-        """Accept nothing more. Idempotent."""
+        """Accept nothing more, nor whoever still shakes hands. Idempotent."""
         if self.sockets:
             self.sockets = ()
             if self._again is not None:
                 self._again.cancel()
             self._loop.remove_reader(self._listening)
             self._listening.close()
+            for transport in self._shaking_hands:
+                transport.abort()
 
     async def wait_closed(self) -> None:
-        """Return at once: connections live on without their listener."""
+        """Return at once: open connections live on without their listener."""
 
     def _watch(self) -> None:
         self._again = None
@@ -82,12 +85,14 @@ class TlsListener:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-            TlsTransport(
+            transport = TlsTransport(
                 sock,
                 self._make_protocol(),
                 self._context,
                 timeout_s=self._timeout_s,
+                on_opened=lambda _error: self._shaking_hands.discard(transport),
             )
+            self._shaking_hands.add(transport)
         except OSError as exc:  # who left before we looked
             logger.debug("a connection ended before it began: %s", exc)
             sock.close()

@@ -108,3 +108,28 @@ async def test_what_is_no_upgrade(tls):
         )
         assert b" 400 " in await reader.readline()
         writer.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"a: b\r\n" * 200],
+)
+async def test_an_upgrade_that_the_library_cannot_read_is_refused(tls, head):
+    async def app(scope, receive, send):
+        raise AssertionError
+
+    async with hosted(app, tls) as url:
+        port = int(url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client
+        )
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n"
+            b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n" + head + b"\r\n"
+        )
+        async with asyncio.timeout(5):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1") == 1
+        writer.close()

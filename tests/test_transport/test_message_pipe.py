@@ -186,6 +186,48 @@ async def test_pings_are_answered_only_as_fast_as_pongs_are_read():
     line.abort()
 
 
+async def test_pongs_that_nobody_reads_do_not_pile_up_between_messages():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    pipe.pause_writing()
+    for number in range(9):
+        pings = masked(b"older", Opcode.PING) + masked(b"%d" % number, Opcode.PING)
+        pipe.data_received(masked(b"x") + pings)
+        assert await pipe.receive() == b"x"
+    assert not line.sent
+    pipe.resume_writing()
+    assert [frame.data for frame in frames_of(line)] == [b"8"]
+    line.abort()
+
+
+async def test_a_ping_that_found_no_room_does_not_spoil_the_next():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    pipe.pause_writing()
+    with pytest.raises(DeadlineExceeded):
+        await pipe.ping(timeout_s=0.01)
+    pinging = asyncio.create_task(pipe.ping(timeout_s=1))
+    await asyncio.sleep(0)
+    pipe.resume_writing()
+    while not line.sent:
+        await asyncio.sleep(0)
+    assert [frame.opcode for frame in frames_of(line)] == [Opcode.PING]
+    pipe.data_received(masked(b"", Opcode.PONG))
+    await pinging
+    line.abort()
+
+
+async def test_nothing_behind_a_message_that_is_refused_is_received():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    broken = masked(b"\xff", Opcode.TEXT)
+    pipe.data_received(masked(b"before") + broken + masked(b"behind"))
+    assert await pipe.receive() == b"before"
+    with pytest.raises(ConnectionLost, match="1007"):
+        await pipe.receive()
+    line.abort()
+
+
 async def test_silence_is_broken_by_a_ping(monkeypatch):
     monkeypatch.setattr(message_pipe, "PING_INTERVAL_S", 0.05)
     line = Line()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
+import time
 
 import pytest
 
@@ -168,6 +170,64 @@ async def test_who_never_shakes_hands_is_cut_off(tls, said):
         theirs.sendall(said)
         async with asyncio.timeout(2):
             assert isinstance(await failed, OSError)
+
+
+async def test_an_end_without_a_goodbye_is_an_error(tls):
+    """Anybody on the way can end TCP, and so cut what is said short."""
+    protocol = Noting()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    TlsTransport(ours, protocol, tls.server, timeout_s=5)
+
+    def cut() -> None:
+        with tls.client.wrap_socket(theirs, server_hostname="localhost") as client:
+            client.sendall(b"half of it")
+            client.shutdown(socket.SHUT_WR)
+            while socket.socket.recv(client, 4096):
+                pass
+
+    async with asyncio.timeout(5):
+        await asyncio.to_thread(cut)
+        await protocol.lost.wait()
+    assert protocol.got == b"half of it"
+    assert isinstance(protocol.error, OSError)
+
+
+async def test_nobody_renegotiates(tls):
+    protocol = Noting()
+    async with pair(tls, protocol):
+        context = protocol.transport.get_extra_info("sslcontext")
+        assert context.options & ssl.OP_NO_RENEGOTIATION
+
+
+async def test_a_goodbye_is_no_error(tls):
+    protocol = Noting()
+    async with pair(tls, protocol) as (_, writer):
+        writer.write(b"all of it")
+        writer.close()
+        await protocol.lost.wait()
+    assert protocol.got == b"all of it"
+    assert protocol.error is None
+
+
+async def test_what_is_slow_to_take_leaves_others_their_turn(tls):
+    protocol, turns = Noting(), 0
+    took = protocol.data_received
+
+    def take(data) -> None:
+        time.sleep(0.02)
+        took(data)
+
+    async with pair(tls, protocol) as (_, writer):
+        protocol.data_received = take  # type: ignore[method-assign]
+        protocol.transport.pause_reading()
+        writer.write(bytes(100_000))
+        await asyncio.sleep(0.1)
+        protocol.transport.resume_reading()
+        while len(protocol.got) < 100_000:
+            await asyncio.sleep(0)
+            turns += 1
+    assert turns >= 100_000 // 16_384
 
 
 async def test_the_loop_of_the_tests_watches_sockets():

@@ -65,3 +65,12 @@ async def test_no_files_left_is_a_pause_and_not_the_end(tls, monkeypatch, caplog
         assert await greeted(tls, port)
     listener.close()
     assert "cannot accept connections" in caplog.text
+
+
+async def test_who_still_shakes_hands_goes_with_the_listener(tls):
+    listener, port = listen(tls)
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        await asyncio.sleep(0.1)
+        listener.close()
+        client.settimeout(1)  # and not the two of the handshake
+        assert await asyncio.to_thread(client.recv, 1) == b""
