@@ -109,8 +109,8 @@ class TlsTransport(asyncio.Transport):
         self._is_open = self._closing = self._lost = False
         self._reading = True
         self._wrote_at = -inf
-        # Of TLS 1.2: a peer that begins one and falls silent leaves us with a write that
-        # waits for a read, on a socket that has room all the while.
+        # Of TLS 1.2: a peer that begins one and falls silent leaves us with a write
+        # that waits for a read, on a socket that has room all the while.
         context.options |= ssl.OP_NO_RENEGOTIATION
         self._sock = context.wrap_socket(
             sock,
