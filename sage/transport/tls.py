@@ -169,11 +169,11 @@ class TlsTransport(asyncio.Transport):
             self._loop.add_reader(self._sock, self._read)
 
     def write(self, data: Any) -> None:
-        """Send now, at the end of this turn of the loop, or when the peer has room.
+        """Send at the end of this turn of the loop at the latest, if the peer has room.
 
-        Whoever wrote a moment ago is likely to write again: such writes leave
-        together, as one TLS record and one system call. Others leave at once, so that
-        the peer works on the first of many answers while we work on the second.
+        Writes that follow each other fast leave together, as one TLS record and one
+        system call. Slow ones do not wait for the turn's end, so that the peer works
+        on the first of many answers while we work on the others.
         """
         if self._closing or not data:
             return
@@ -183,7 +183,7 @@ class TlsTransport(asyncio.Transport):
             self._out += data
         now = self._loop.time()
         gap_s, self._wrote_at = now - self._wrote_at, now
-        if gap_s > WRITE_GAP_S and not self._writing:
+        if self._flushing and gap_s > WRITE_GAP_S:
             self._flush()
         elif not self._flushing and not self._writing:
             self._flushing = True
