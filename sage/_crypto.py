@@ -658,6 +658,10 @@ def rsa_v1_5_verify(public: RsaPublicKey, message: bytes, signature: bytes) -> N
         raise AuthenticationError from None
 
 
+# `InternalError`: what OpenSSL says to a key that is too short for its curve.
+_LOADING_FAILED: Final = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+
+
 def load_private_pem(pem: bytes) -> object:
     """Load an unencrypted private key, PKCS #8 or the older forms.
 
@@ -666,7 +670,7 @@ def load_private_pem(pem: bytes) -> object:
     """
     try:
         return serialization.load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError) as exc:
+    except _LOADING_FAILED as exc:
         raise UsageError("not an unencrypted private key in PEM") from exc
 
 
@@ -678,7 +682,7 @@ def load_public_pem(pem: bytes) -> object:
     """
     try:
         return serialization.load_pem_public_key(pem)
-    except (ValueError, TypeError) as exc:
+    except _LOADING_FAILED as exc:
         raise UsageError("not a public key in PEM") from exc
 
 
@@ -688,8 +692,6 @@ _CURVES: Final[dict[str, ec.EllipticCurve]] = {
     "P-256": ec.SECP256R1(),
     "secp256k1": ec.SECP256K1(),
 }
-# `InternalError`: what OpenSSL says to a key that is too short for its curve.
-_LOADING_FAILED: Final = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 
 
 def pkcs8_encode(private: PrivateKey) -> bytes:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from base64 import b64encode
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -877,3 +878,21 @@ def test_what_is_no_pem(pem: bytes) -> None:
     for load in (_crypto.load_private_pem, _crypto.load_public_pem):
         with pytest.raises(UsageError):
             load(pem)
+
+
+def test_a_pem_of_an_algorithm_that_nobody_knows() -> None:
+    key = _crypto.ed25519_generate()
+    ed25519, unknown = bytes.fromhex("06032b6570"), bytes.fromhex("06032b6573")
+    for load, label, der in (
+        (_crypto.load_private_pem, "PRIVATE", _crypto.pkcs8_encode(key)),
+        (
+            _crypto.load_public_pem,
+            "PUBLIC",
+            _crypto.spki_encode("Ed25519", _crypto.ed25519_public_bytes(key)),
+        ),
+    ):
+        assert der.count(ed25519) == 1
+        body = b64encode(der.replace(ed25519, unknown)).decode()
+        pem = f"-----BEGIN {label} KEY-----\n{body}\n-----END {label} KEY-----\n"
+        with pytest.raises(UsageError):
+            load(pem.encode())
