@@ -23,6 +23,7 @@ from ..identity import (
 
 __all__ = [
     "AgentFile",
+    "AuthoritiesFile",
     "Certificate",
     "Host",
     "HostMapFile",
@@ -61,6 +62,14 @@ PassphraseFile: TypeAlias = Annotated[
         metavar="FILE",
         help="Take the passphrase from the first line of FILE, which only its owner"
         " may read, instead of asking.",
+    ),
+]
+AuthoritiesFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="PEM file with the only certificate authorities to trust for the URL;"
+        " the system's without it.",
     ),
 ]
 HostMapFile: TypeAlias = Annotated[

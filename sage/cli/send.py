@@ -15,6 +15,7 @@ from ..transport.address import tls_context
 from .exits import Exit
 from .files import find_files
 from .options import (
+    AuthoritiesFile,
     HostMapFile,
     PassphraseFile,
     RecordsFolder,
@@ -48,14 +49,7 @@ def send(
     ],
     host_map: HostMapFile = None,
     records: RecordsFolder = None,
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="PEM file with the only certificate authorities to trust for the URL;"
-            " the system's without it.",
-        ),
-    ] = None,
+    ca: AuthoritiesFile = None,
     passphrase_file: PassphraseFile = None,
     parallel: Annotated[
         int, typer.Option(min=1, max=64, help="Files on their way at once.")

@@ -18,6 +18,7 @@ from ...errors import ConfigError, UsageError
 from ...transport.address import tls_context
 from ..exits import Exit
 from ..options import (
+    AuthoritiesFile,
     HostMapFile,
     PassphraseFile,
     RecordsFolder,
@@ -110,14 +111,7 @@ def loadtest(
     ] = None,
     host_map: HostMapFile = None,
     records: RecordsFolder = None,
-    ca: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="PEM file with the only certificate authorities to trust for the URL;"
-            " the system's without it.",
-        ),
-    ] = None,
+    ca: AuthoritiesFile = None,
     passphrase_file: PassphraseFile = None,
 ) -> Exit:
     """Send messages at a service, and say how many it answers and how fast.
