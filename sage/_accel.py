@@ -1,15 +1,21 @@
-"""The chooser between the two kernels: compiled where it is there, else pure.
+"""The chooser between the kernels, and between the engines under the compiled one.
 
 The twins answer alike; only speed differs. The compiled one is left out only when
 it is absent. One that is there and does not load is an error, because a silent
 fallback would cost a service most of its speed without a word.
+
+The compiled one calls OpenSSL's functions directly where this process has an OpenSSL
+of version 3.0 or newer that can be called (engine ``libcrypto``), and the objects of
+the `cryptography` package where it has none (engine ``cryptography``), as the pure twin
+always does. An engine is used only after it has given known answers.
 
 Environment, read once at import:
 
 ============================= =================================================
 ``SAGE_NO_EXTENSIONS=1``      take the pure twin
 ``SAGE_REQUIRE_EXTENSIONS=1`` refuse to start without the compiled one
-``SAGE_ENGINE=cryptography``  the AEAD and HKDF of that package, the default
+``SAGE_ENGINE=libcrypto``     refuse to start without that engine
+``SAGE_ENGINE=cryptography``  do not look for another engine
 ============================= =================================================
 """
 
@@ -17,13 +23,18 @@ from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Final
+from warnings import warn
 
+from . import _known_answers as known_answers
 from ._crypto import (
+    AESGCM,
     CRYPTOGRAPHY_VERSION,
     ChaCha20Poly1305,
+    InvalidTag,
     hkdf_expand_into,
     openssl_version,
 )
+from ._known_answers import Engine
 from .errors import ConfigError
 
 __all__ = ["ReplayWindow", "SessionCore", "backend", "untrack"]
@@ -33,13 +44,14 @@ def backend() -> dict[str, str]:
     """Say which kernels and which engine are at work, and why.
 
     Returns:
-        ``core`` (``cython`` or ``python``), ``engine`` (``cryptography``),
-        ``openssl`` and ``cryptography`` (versions), ``reason`` (why this core).
+        ``core`` (``cython`` or ``python``), ``engine`` (``libcrypto`` or
+        ``cryptography``), ``openssl`` (the version under the engine),
+        ``cryptography`` (its version), ``reason`` (why this core and this engine).
     """
     return {
         "core": _CORE,
-        "engine": "cryptography",
-        "openssl": openssl_version(),
+        "engine": _ENGINE,
+        "openssl": _OPENSSL,
         "cryptography": CRYPTOGRAPHY_VERSION,
         "reason": _REASON,
     }
@@ -52,43 +64,63 @@ def _switch(name: str) -> bool:
     return value == "1"
 
 
-def _check_environment() -> tuple[bool, bool]:
+def _check_environment() -> tuple[bool, bool, str]:
     pure, required = _switch("SAGE_NO_EXTENSIONS"), _switch("SAGE_REQUIRE_EXTENSIONS")
     if pure and required:
         raise ConfigError(
             "SAGE_NO_EXTENSIONS and SAGE_REQUIRE_EXTENSIONS exclude each other"
         )
     engine = os.environ.get("SAGE_ENGINE", "")
-    if engine not in ("", "cryptography"):
-        raise ConfigError(f"SAGE_ENGINE must be cryptography, not {engine!r}")
-    return pure, required
+    if engine not in ("", "cryptography", "libcrypto"):
+        raise ConfigError(
+            f"SAGE_ENGINE must be libcrypto or cryptography, not {engine!r}"
+        )
+    if pure and engine == "libcrypto":
+        raise ConfigError(
+            "SAGE_NO_EXTENSIONS and SAGE_ENGINE=libcrypto exclude each other"
+        )
+    return pure, required, engine
 
 
-def _check_engine() -> None:
-    """Refuse an engine that errs, or that reads its key after it was made.
+def _use_libcrypto() -> tuple[str | None, str]:
+    """Let the compiled core call OpenSSL, if there is one that answers right.
 
-    The kernels hand over a view of their key block, release the view and may wipe
-    the block. Known answers: RFC 5869 A.1 (the first 32 bytes), and the tag of RFC
-    8439 for the empty message under a zero nonce and that key.
+    Returns:
+        OpenSSL's version, or ``None``; and why.
     """
-    key = bytearray(32)
-    prk = bytes.fromhex(
-        "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5"
-    )
-    hkdf_expand_into(prk, bytes(range(0xF0, 0xFA)), key)
-    with memoryview(key) as view:
-        aead = ChaCha20Poly1305(view)
-    derived, key[:] = bytes(key), bytes(32)
-    if (derived.hex(), aead.encrypt(bytes(12), b"", b"").hex()) != _KNOWN_ANSWERS:
-        raise ConfigError("the cryptography package fails its known-answer test")
+    try:
+        from ._openssl import find
+    except ImportError as exc:  # built without _hashlib or ctypes
+        return None, f"no OpenSSL that can be called ({exc})"
+    library, why = find()
+    if library is None:
+        return None, why
+    from . import _core
+
+    try:
+        _core.load_libcrypto(library.addresses)
+        known_answers.check(
+            Engine(
+                "libcrypto",
+                lambda key: _core.LibcryptoAead(False, key),
+                lambda key: _core.LibcryptoAead(True, key),
+                _core.libcrypto_expand_into,
+                InvalidTag,
+            )
+        )
+    except ConfigError as exc:
+        why = f"{why} is not used: {exc}"
+        warn(why, RuntimeWarning, stacklevel=2)
+        return None, why
+    _core.use_libcrypto(True)
+    return library.version, why
 
 
-_KNOWN_ANSWERS: Final = (
-    "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf",
-    "86b6393ea8b93202d7ffadc2a3fbd96f",
+_PURE, _REQUIRED, _WANTED = _check_environment()
+known_answers.check(
+    Engine("cryptography", ChaCha20Poly1305, AESGCM, hkdf_expand_into, InvalidTag)
 )
-_PURE, _REQUIRED = _check_environment()
-_check_engine()
+_ENGINE, _OPENSSL = "cryptography", openssl_version()
 
 if TYPE_CHECKING:
     from ._core_py import ReplayWindow, SessionCore, untrack
@@ -101,15 +133,25 @@ elif _PURE:
 else:
     try:  # "from . import _core" would hide why it does not load
         from ._core import ReplayWindow, SessionCore, untrack
-
-        _CORE, _REASON = "cython", "the compiled core is installed"
     except ModuleNotFoundError as exc:
         if exc.name != f"{__package__}._core":
             raise
-        if _REQUIRED:
-            raise ConfigError(
-                "SAGE_REQUIRE_EXTENSIONS=1, but the compiled core is not installed"
-            ) from exc
+        for demand, made in (
+            ("SAGE_REQUIRE_EXTENSIONS=1", _REQUIRED),
+            ("SAGE_ENGINE=libcrypto", _WANTED == "libcrypto"),
+        ):
+            if made:
+                text = f"{demand}, but the compiled core is not installed"
+                raise ConfigError(text) from exc
         from ._core_py import ReplayWindow, SessionCore, untrack
 
         _CORE, _REASON = "python", "the compiled core is not installed"
+    else:
+        _CORE, _REASON = "cython", "the compiled core is installed"
+        if _WANTED != "cryptography":
+            _found, _why = _use_libcrypto()
+            if _found is not None:
+                _ENGINE, _OPENSSL = "libcrypto", _found
+            elif _WANTED == "libcrypto":
+                raise ConfigError(f"SAGE_ENGINE=libcrypto, but {_why}")
+            _REASON = f"{_REASON}; {_why}"

@@ -11,9 +11,19 @@ from sys import modules
 from typing import Any
 
 from .errors import ResourceError, SageError, UsageError
+from .limits import BATCH_MAX_THREADS
 from .types import Buffer
 
-__all__ = ["flat", "listed", "matrix", "matrix_like", "matrix_out", "note", "writable"]
+__all__ = [
+    "flat",
+    "listed",
+    "matrix",
+    "matrix_like",
+    "matrix_out",
+    "note",
+    "workers",
+    "writable",
+]
 
 
 def flat(data: Any, name: str) -> bytes | memoryview:
@@ -90,6 +100,15 @@ def matrix_out(out: Any, count: int, size: int) -> memoryview:
     if view.shape != (count, size):
         raise UsageError(f"out must be {count} rows of {size} bytes")
     return _row(view)
+
+
+def workers(threads: Any) -> int:
+    """Return how many threads may work on a batch."""
+    if not isinstance(threads, int) or isinstance(threads, bool):
+        raise UsageError(f"threads must be an int, not {type(threads).__name__}")
+    if not 1 <= threads <= BATCH_MAX_THREADS:
+        raise UsageError(f"threads must be within 1..{BATCH_MAX_THREADS}")
+    return threads
 
 
 def note(errors: dict[int, SageError], index: int, error: SageError) -> None:

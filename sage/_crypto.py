@@ -24,6 +24,7 @@ from cryptography.exceptions import (
     UnsupportedAlgorithm,
 )
 from cryptography.hazmat.backends.openssl.backend import backend
+from cryptography.hazmat.bindings import _rust
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -78,6 +79,7 @@ __all__ = [
     "ed25519_load_public",
     "ed25519_public_bytes",
     "ed25519_verify",
+    "extension_file",
     "hkdf_expand",
     "hkdf_expand_into",
     "hkdf_extract",
@@ -131,6 +133,11 @@ RsaPublicKey = rsa.RSAPublicKey
 def openssl_version() -> str:
     """Return the version of the OpenSSL inside `cryptography`, as ``"3.5.0"``."""
     return backend.openssl_version_text().split()[1]
+
+
+def extension_file() -> str | None:
+    """Return where the compiled part of `cryptography` lies."""
+    return cast("str | None", getattr(_rust, "__file__", None))
 
 
 # --- hashes and key derivation ---------------------------------------------------

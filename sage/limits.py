@@ -264,6 +264,9 @@ DRAFT1_CALLER_AAD_MAX_BYTES: Final = 4088
 # One that is used after so many others makes them anew, in 1.5 µs each.
 WARM_SESSIONS: Final = 128
 
+# Threads that may be asked to work on one batch.
+BATCH_MAX_THREADS: Final = 64
+
 # Buffers to work in: five sizes, each four times the one before, and what a pool
 # keeps of them at most while nobody uses it.
 BUFFER_MIN_BYTES: Final = 1024

@@ -1,0 +1,388 @@
+# The engine `libcrypto`: OpenSSL's EVP functions, called through their addresses.
+#
+# Part of `_core.pyx`, which includes it. Every return code is checked. What fails for
+# another reason than a forged tag has found no memory; OpenSSL has no other reason once
+# the answers were found right, which `_accel` sees to before anything here is used.
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+
+    /* OSSL_PARAM, as it is since OpenSSL 3.0. */
+    typedef struct {
+        const char *key;
+        unsigned int data_type;
+        void *data;
+        size_t data_size;
+        size_t return_size;
+    } sage_param;
+
+    #define SAGE_OCTET_STRING 5
+    """
+    ctypedef struct sage_param:
+        const char *key
+        unsigned int data_type
+        void *data
+        size_t data_size
+        size_t return_size
+
+    const unsigned int SAGE_OCTET_STRING
+
+ctypedef void (*ClearErrors)() noexcept nogil
+ctypedef void *(*Fetch)(void *, const char *, const char *) noexcept nogil
+ctypedef void *(*New)() noexcept nogil
+ctypedef void (*Free)(void *) noexcept nogil
+ctypedef int (*CipherInit)(
+    void *, void *, const uint8_t *, const uint8_t *, int, void *
+) noexcept nogil
+ctypedef int (*CipherUpdate)(
+    void *, uint8_t *, const uint8_t *, unsigned int
+) noexcept nogil
+ctypedef int (*CipherFinal)(void *, uint8_t *, int *) noexcept nogil
+ctypedef int (*CipherParams)(void *, sage_param *) noexcept nogil
+ctypedef int (*DigestInit)(void *, void *, void *) noexcept nogil
+ctypedef int (*DigestUpdate)(void *, const void *, size_t) noexcept nogil
+ctypedef int (*DigestFinal)(void *, uint8_t *, unsigned int *) noexcept nogil
+
+cdef struct Libcrypto:
+    ClearErrors ERR_clear_error
+    New EVP_CIPHER_CTX_new
+    Free EVP_CIPHER_CTX_free
+    CipherInit EVP_CipherInit_ex2
+    CipherUpdate EVP_Cipher
+    CipherFinal EVP_CipherFinal_ex
+    CipherParams EVP_CIPHER_CTX_get_params
+    CipherParams EVP_CIPHER_CTX_set_params
+    DigestInit EVP_DigestInit_ex2
+    DigestUpdate EVP_DigestUpdate
+    DigestFinal EVP_DigestFinal_ex
+    void *chacha20poly1305
+    void *aes_256_gcm
+    void *hashing  # the one context, SHA-256, for whoever holds the GIL
+
+cdef Libcrypto _evp
+cdef bint _libcrypto = False  # whether new keys go to this engine
+
+
+def load_libcrypto(addresses):
+    """Take the addresses of `_openssl.FUNCTIONS`, and fetch the algorithms.
+
+    Raises:
+        ConfigError: this OpenSSL has not all of them, as under a FIPS policy.
+    """
+    _evp.ERR_clear_error = <ClearErrors>address(addresses, "ERR_clear_error")
+    _evp.EVP_CIPHER_CTX_new = <New>address(addresses, "EVP_CIPHER_CTX_new")
+    _evp.EVP_CIPHER_CTX_free = <Free>address(addresses, "EVP_CIPHER_CTX_free")
+    _evp.EVP_CipherInit_ex2 = <CipherInit>address(addresses, "EVP_CipherInit_ex2")
+    _evp.EVP_Cipher = <CipherUpdate>address(addresses, "EVP_Cipher")
+    _evp.EVP_CipherFinal_ex = <CipherFinal>address(addresses, "EVP_CipherFinal_ex")
+    _evp.EVP_CIPHER_CTX_get_params = <CipherParams>address(
+        addresses, "EVP_CIPHER_CTX_get_params"
+    )
+    _evp.EVP_CIPHER_CTX_set_params = <CipherParams>address(
+        addresses, "EVP_CIPHER_CTX_set_params"
+    )
+    _evp.EVP_DigestInit_ex2 = <DigestInit>address(addresses, "EVP_DigestInit_ex2")
+    _evp.EVP_DigestUpdate = <DigestUpdate>address(addresses, "EVP_DigestUpdate")
+    _evp.EVP_DigestFinal_ex = <DigestFinal>address(addresses, "EVP_DigestFinal_ex")
+    fetch_cipher = <Fetch>address(addresses, "EVP_CIPHER_fetch")
+    fetch_digest = <Fetch>address(addresses, "EVP_MD_fetch")
+    new_digest = <New>address(addresses, "EVP_MD_CTX_new")
+    # Fetched once and kept: they live as long as the process.
+    _evp.chacha20poly1305 = fetch_cipher(NULL, b"ChaCha20-Poly1305", NULL)
+    _evp.aes_256_gcm = fetch_cipher(NULL, b"AES-256-GCM", NULL)
+    _evp.hashing = new_digest()
+    cdef void *sha256_algorithm = fetch_digest(NULL, b"SHA256", NULL)
+    if (
+        _evp.chacha20poly1305 is NULL
+        or _evp.aes_256_gcm is NULL
+        or _evp.hashing is NULL
+        or sha256_algorithm is NULL
+        or _evp.EVP_DigestInit_ex2(_evp.hashing, sha256_algorithm, NULL) != 1
+    ):
+        _evp.ERR_clear_error()
+        raise ConfigError("this OpenSSL lacks an algorithm that sage needs")
+
+
+def use_libcrypto(bint yes):
+    """Set keys from now on in this engine, or again in `cryptography`.
+
+    Keys that are set stay where they are: records of either open with the other.
+    """
+    global _libcrypto
+    if yes and _evp.hashing is NULL:
+        raise UsageError("no libcrypto was loaded")
+    _libcrypto = yes
+
+
+cdef void *address(addresses, name) except NULL:
+    return <void *><uintptr_t>addresses[name]
+
+
+cdef int refuse_memory() except -1:
+    _evp.ERR_clear_error()  # others look at this thread's queue
+    raise MemoryError("OpenSSL found no memory")
+
+
+# --- AEAD -------------------------------------------------------------------------
+
+cdef enum Opened:
+    FAILED = -1  # no memory
+    FORGED = 0
+    GENUINE = 1
+
+cdef enum Fault:
+    NO_FAULT
+    WRONG_SIZE
+    WRONG_NONCE
+
+cdef struct Record:
+    const uint8_t *source  # to seal: the plaintext; to open: ciphertext and tag
+    uint8_t *target  # to seal: ciphertext and tag; to open: the plaintext
+    Py_ssize_t size  # of the plaintext, bytes
+    uint64_t seq
+    uint8_t nonce[NONCE_BYTES]
+    bint chosen  # whether to work on it at all
+    Fault fault  # of what is to be opened
+    Opened verdict
+
+
+@cython.final
+cdef class Aead:
+    """A key, set in a live context that either seals or opens.
+
+    A context serves one call at a time. Whoever keeps the GIL from the first to the
+    last function of OpenSSL's needs nothing else; whoever lets go of it says ``busy``.
+    """
+
+    cdef void *context
+    cdef bint busy
+
+    def __dealloc__(self):
+        if self.context is not NULL:
+            _evp.EVP_CIPHER_CTX_free(self.context)  # wipes the key
+
+
+cdef Aead new_aead(bint is_aes, bint sealing, const uint8_t *key):
+    cdef Aead aead = Aead.__new__(Aead)
+    aead.context = _evp.EVP_CIPHER_CTX_new()
+    if aead.context is NULL or _evp.EVP_CipherInit_ex2(
+        aead.context,
+        _evp.aes_256_gcm if is_aes else _evp.chacha20poly1305,
+        key, NULL, sealing, NULL,
+    ) != 1:
+        refuse_memory()
+    return aead
+
+
+cdef inline void tag_at(sage_param *params, uint8_t *tag) noexcept nogil:
+    params[0].key = "tag"
+    params[0].data_type = SAGE_OCTET_STRING
+    params[0].data = tag
+    params[0].data_size = TAG_BYTES
+    params[0].return_size = 0
+    params[1].key = NULL
+    params[1].data_type = 0
+    params[1].data = NULL
+    params[1].data_size = 0
+    params[1].return_size = 0
+
+
+cdef bint seal_record(
+    void *context, const Record *record, const uint8_t *aad, Py_ssize_t aad_bytes
+) noexcept nogil:
+    """Write ciphertext and tag; return whether that was possible."""
+    cdef sage_param tag[2]
+    cdef uint8_t nothing[TAG_BYTES]
+    cdef int size = <int>record.size
+    cdef int rest = 0
+    tag_at(tag, record.target + size)
+    # `EVP_Cipher` is `EVP_EncryptUpdate` without its tests for overlap: source and
+    # target are apart, or the same. It gives what was written, or -1.
+    return (
+        _evp.EVP_CipherInit_ex2(context, NULL, NULL, record.nonce, 1, NULL) == 1
+        and _evp.EVP_Cipher(context, NULL, aad, <unsigned int>aad_bytes) == aad_bytes
+        and (
+            size == 0
+            or _evp.EVP_Cipher(
+                context, record.target, record.source, <unsigned int>size
+            ) == size
+        )
+        and _evp.EVP_CipherFinal_ex(context, nothing, &rest) == 1
+        and _evp.EVP_CIPHER_CTX_get_params(context, tag) == 1
+    )
+
+
+cdef Opened open_record(
+    void *context, const Record *record, const uint8_t *aad, Py_ssize_t aad_bytes
+) noexcept nogil:
+    """Write a plaintext, and say whether it may be believed."""
+    cdef sage_param tag[2]
+    cdef uint8_t nothing[TAG_BYTES]
+    cdef uint8_t sent[TAG_BYTES]
+    cdef int size = <int>record.size
+    cdef int rest = 0
+    memcpy(sent, record.source + size, TAG_BYTES)
+    tag_at(tag, sent)
+    if (
+        _evp.EVP_CipherInit_ex2(context, NULL, NULL, record.nonce, 0, tag) != 1
+        or _evp.EVP_Cipher(context, NULL, aad, <unsigned int>aad_bytes) != aad_bytes
+        or (
+            size != 0
+            and _evp.EVP_Cipher(
+                context, record.target, record.source, <unsigned int>size
+            ) != size
+        )
+    ):
+        return FAILED
+    if _evp.EVP_CipherFinal_ex(context, nothing, &rest) == 1:
+        return GENUINE
+    _evp.ERR_clear_error()
+    return FORGED
+
+
+class LibcryptoAead:
+    """An AEAD of this engine with the methods that `cryptography` gives to its own.
+
+    For those who check the engine; sessions do not use it.
+    """
+
+    def __init__(self, is_aes, key):
+        """Copy a key of 32 bytes."""
+        self._is_aes = is_aes
+        self._key = bytes(key)
+        if len(self._key) != KEY_BYTES:
+            raise ValueError("the key must be 32 bytes")
+
+    def encrypt(self, nonce, data, aad):
+        """Return ciphertext and tag."""
+        cdef Record record
+        cdef bytes key = self._key, plain = bytes(data), extra = bytes(aad or b"")
+        cdef bytes sealed = PyBytes_FromStringAndSize(NULL, len(plain) + TAG_BYTES)
+        copy_nonce(&record, nonce)
+        record.source = <const uint8_t *>PyBytes_AS_STRING(plain)
+        record.target = <uint8_t *>PyBytes_AS_STRING(sealed)
+        record.size = len(plain)
+        cdef Aead aead = new_aead(
+            self._is_aes, True, <const uint8_t *>PyBytes_AS_STRING(key)
+        )
+        if not seal_record(
+            aead.context, &record, <const uint8_t *>PyBytes_AS_STRING(extra), len(extra)
+        ):
+            refuse_memory()
+        return sealed
+
+    def decrypt(self, nonce, data, aad):
+        """Return the plaintext.
+
+        Raises:
+            InvalidTag: it was forged.
+        """
+        cdef Record record
+        cdef bytes key = self._key, sealed = bytes(data), extra = bytes(aad or b"")
+        copy_nonce(&record, nonce)
+        if len(sealed) < TAG_BYTES:
+            raise InvalidTag
+        cdef bytes plain = PyBytes_FromStringAndSize(NULL, len(sealed) - TAG_BYTES)
+        record.source = <const uint8_t *>PyBytes_AS_STRING(sealed)
+        record.target = <uint8_t *>PyBytes_AS_STRING(plain)
+        record.size = len(plain)
+        cdef Aead aead = new_aead(
+            self._is_aes, False, <const uint8_t *>PyBytes_AS_STRING(key)
+        )
+        cdef Opened verdict = open_record(
+            aead.context, &record, <const uint8_t *>PyBytes_AS_STRING(extra), len(extra)
+        )
+        if verdict == FAILED:
+            refuse_memory()
+        if verdict == FORGED:
+            raise InvalidTag
+        return plain
+
+
+cdef int copy_nonce(Record *record, nonce) except -1:
+    cdef bytes plain = bytes(nonce)
+    if len(plain) != NONCE_BYTES:
+        raise ValueError("the nonce must be 12 bytes")
+    memcpy(record.nonce, PyBytes_AS_STRING(plain), NONCE_BYTES)
+    return 0
+
+
+# --- key derivation; the caller holds the GIL -------------------------------------
+
+cdef bint sha256_into(const void *data, Py_ssize_t size, uint8_t *digest) noexcept:
+    cdef void *context = _evp.hashing
+    return (
+        _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1
+        and _evp.EVP_DigestUpdate(context, data, size) == 1
+        and _evp.EVP_DigestFinal_ex(context, digest, NULL) == 1
+    )
+
+
+cdef bint expand_into(
+    const uint8_t *prk,
+    const uint8_t *info,
+    Py_ssize_t info_bytes,
+    uint8_t *out,
+    Py_ssize_t size,
+) noexcept:
+    """Write HKDF-Expand of a 32-byte key (RFC 5869, 2.3), which may lie where it goes.
+
+    HMAC is the two digests that it consists of (RFC 2104): with OpenSSL's HKDF and HMAC
+    nearly all of the time goes to finding the algorithm, and copying a context in which
+    the key was absorbed costs more than absorbing it again.
+    """
+    cdef uint8_t inner[HASH_BLOCK_BYTES]
+    cdef uint8_t outer[HASH_BLOCK_BYTES]
+    cdef uint8_t block[KEY_BYTES]
+    cdef void *context = _evp.hashing
+    cdef uint8_t counter = 0
+    cdef Py_ssize_t done = 0, share
+    cdef int i
+    cdef bint right = True
+    memset(inner, 0x36, HASH_BLOCK_BYTES)
+    memset(outer, 0x5C, HASH_BLOCK_BYTES)
+    for i in range(KEY_BYTES):
+        inner[i] ^= prk[i]
+        outer[i] ^= prk[i]
+    while right and done < size:
+        counter += 1
+        right = (
+            _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1
+            and _evp.EVP_DigestUpdate(context, inner, HASH_BLOCK_BYTES) == 1
+            and (done == 0 or _evp.EVP_DigestUpdate(context, block, KEY_BYTES) == 1)
+            and _evp.EVP_DigestUpdate(context, info, info_bytes) == 1
+            and _evp.EVP_DigestUpdate(context, &counter, 1) == 1
+            and _evp.EVP_DigestFinal_ex(context, block, NULL) == 1
+            and _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1
+            and _evp.EVP_DigestUpdate(context, outer, HASH_BLOCK_BYTES) == 1
+            and _evp.EVP_DigestUpdate(context, block, KEY_BYTES) == 1
+            and _evp.EVP_DigestFinal_ex(context, block, NULL) == 1
+        )
+        share = min(size - done, <Py_ssize_t>KEY_BYTES)
+        memcpy(out + done, block, share)
+        done += share
+    # The state of a digest is its result: start another, so that no key stays there.
+    right = _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1 and right
+    sage_wipe(inner, HASH_BLOCK_BYTES)
+    sage_wipe(outer, HASH_BLOCK_BYTES)
+    sage_wipe(block, KEY_BYTES)
+    return right
+
+
+def libcrypto_expand_into(prk, bytes info, out):
+    """Fill a writable buffer from a 32-byte key; for those who check the engine."""
+    cdef uint8_t key[KEY_BYTES]
+    cdef Py_buffer held
+    copy_exactly(key, KEY_BYTES, prk, "prk")
+    borrow(out, 1, &held)
+    cdef bint right = expand_into(
+        key,
+        <const uint8_t *>PyBytes_AS_STRING(info),
+        PyBytes_GET_SIZE(info),
+        <uint8_t *>held.buf,
+        held.len,
+    )
+    PyBuffer_Release(&held)
+    if not right:
+        refuse_memory()
