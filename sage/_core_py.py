@@ -93,6 +93,10 @@ _SHARED: Final = 2
 _ZERO32: Final = bytes(4)
 _unpack_header: Final = Struct(">QIQ").unpack_from  # seq, then nonce: 0000, seq
 
+# Of a record. Made once, they cost nothing where they are used.
+_NONCE: Final = slice(8, 20)
+_BODY: Final = slice(20, None)
+
 # Below this, copying a record's ciphertext is cheaper than two memoryviews.
 _COPY_MAX_BYTES: Final = 2048
 
@@ -325,17 +329,14 @@ class SessionCore:
         if self._closed:
             self._refuse()
         plan = self._plan
-        if type(plaintext) is not bytes:
-            plaintext = flat(plaintext, "plaintext")
-        if len(plaintext) > plan.plaintext_max_bytes:
-            _refuse_plaintext(plan)
-        if type(aad) is not bytes:
-            aad = bytes(flat(aad, "aad"))
-        if len(aad) > plan.caller_aad_max_bytes:
-            _refuse_aad(plan)
+        if type(plaintext) is not bytes or len(plaintext) > plan.plaintext_max_bytes:
+            plaintext = self._plaintext(plaintext, "plaintext")
+        if type(aad) is not bytes or len(aad) > plan.caller_aad_max_bytes:
+            aad = self._aad_out(aad)
         now = monotonic() if now is None else _seconds(now)
+        # `_reserve` for one record and `_encrypt`, in line: calls would be dearer.
         lock = self._lock
-        lock.acquire()  # `_reserve` for one, in line: the call would be dearer
+        lock.acquire()
         try:
             seq = self._sent
             if now >= self._expires or seq >= plan.max_records:
@@ -346,7 +347,22 @@ class SessionCore:
                 self._expires = expires if expires < self._deadline else self._deadline
         finally:
             lock.release()
-        return self._encrypt(seq, plaintext, aad)
+        if plan.is_draft1:
+            return self._encrypt(seq, plaintext, aad)
+        generation = seq // plan.generation_records
+        try:
+            aead = self._sealers[generation]
+        except KeyError:
+            aead = self._sealer(generation)
+        be64 = seq.to_bytes(8, "big")
+        nonce = _ZERO32 + be64
+        bound = plan.pack_bound(self._bound_out, seq, len(aad))
+        if aad:
+            bound += aad
+        sealed = aead.encrypt(nonce, plaintext, bound)
+        if self._closed:  # while this was under way
+            self._refuse()
+        return be64 + nonce + sealed
 
     def seal_into(
         self,
@@ -478,10 +494,7 @@ class SessionCore:
         """
         if self._closed:
             self._refuse()
-        now = monotonic() if now is None else _seconds(now)
-        seq, plaintext = self._authenticate(record, aad, now)
-        self._accept(seq, now)
-        return plaintext
+        return self._open(record, aad, monotonic() if now is None else _seconds(now))
 
     def open_into(
         self,
@@ -514,8 +527,7 @@ class SessionCore:
         size = len(record) - RECORD_MIN_BYTES
         with writable(out, max(size, 0)) as view:
             try:
-                seq, plaintext = self._authenticate(record, aad, now)
-                self._accept(seq, now)
+                plaintext = self._open(record, aad, now)
             except SageError:
                 view[: max(size, 0)] = bytes(max(size, 0))
                 raise
@@ -549,9 +561,7 @@ class SessionCore:
         errors: dict[int, SageError] = {}
         for index, row in enumerate(rows):
             try:
-                seq, plaintext = self._authenticate(row, aad, now)
-                self._accept(seq, now)
-                opened[index] = plaintext
+                opened[index] = self._open(row, aad, now)
             except SageError as exc:
                 note(errors, index, exc)
         if errors:
@@ -599,8 +609,7 @@ class SessionCore:
                 for row in range(count):
                     record = source[row * width : (row + 1) * width]
                     try:
-                        seq, plaintext = self._authenticate(record, aad, now)
-                        self._accept(seq, now)
+                        plaintext = self._open(record, aad, now)
                     except SageError as exc:
                         plaintext = bytes(size)
                         note(errors, row, exc)
@@ -625,7 +634,11 @@ class SessionCore:
         """
         if self._closed:
             self._refuse()
-        return self._authenticate(record, aad, _seconds(now))
+        now = _seconds(now)
+        if type(record) is not bytes:
+            record = bytes(flat(record, "record"))
+        plaintext = self._open(record, aad, now, accept=False)
+        return int.from_bytes(record[:8], "big"), plaintext
 
     def accept(self, seq: int, *, now: float | None = None) -> None:
         """Accept the record with this sequence number, once.
@@ -757,12 +770,11 @@ class SessionCore:
         if plan.is_draft1:
             bound = be64 + aad
         else:
-            length = len(aad).to_bytes(4, "big") if aad else _ZERO32
-            bound = b"".join((self._bound_out, be64, length, aad))
+            bound = plan.pack_bound(self._bound_out, seq, len(aad)) + aad
         sealed = aead.encrypt(nonce, plaintext, bound)
         if self._closed:  # while this was under way
             self._refuse()
-        return b"".join((be64, nonce, sealed))
+        return be64 + nonce + sealed
 
     def _sealer(self, generation: int) -> _Engine:
         """Make the engine for what is sent, and keep it if it is of the newest key."""
@@ -790,10 +802,14 @@ class SessionCore:
             raise DecodeError(text, code=Code.SIZE_EXCEEDED)
         return aad
 
-    def _authenticate(
-        self, record: Buffer, aad: Buffer, now: float
-    ) -> tuple[int, bytes]:
-        """Open a record without the lock: `_accept` checks all of it again."""
+    def _open(
+        self, record: Buffer, aad: Buffer, now: float, accept: bool = True
+    ) -> bytes:
+        """Authenticate a record, then accept it unless `accept` will be called.
+
+        Until the lock is taken nothing is certain but the tag: what was checked
+        before it is checked again.
+        """
         if type(record) is not bytes:
             record = bytes(flat(record, "record"))
         plan, size = self._plan, len(record)
@@ -816,25 +832,24 @@ class SessionCore:
             aead = self._openers[generation]
         except KeyError:
             aead = self._opener(generation)
-        body = memoryview(record)[20:] if size > _COPY_MAX_BYTES else record[20:]
         if plan.is_draft1:
             bound = record[:8] + aad
         else:
-            length = len(aad).to_bytes(4, "big") if aad else _ZERO32
-            bound = b"".join((self._bound_in, record[:8], length, aad))
+            bound = plan.pack_bound(self._bound_in, seq, len(aad))
+            if aad:
+                bound += aad
+        body = record if size <= _COPY_MAX_BYTES else memoryview(record)
         try:
-            plaintext = aead.decrypt(record[8:20], body, bound)
+            plaintext = aead.decrypt(record[_NONCE], body[_BODY], bound)
         except InvalidTag:
             self._count_failure()
             raise AuthenticationError(code=Code.SESSION_AEAD) from None
         if self._closed:  # while this was under way
             self._refuse()
-        return seq, plaintext
-
-    def _accept(self, seq: int, now: float) -> None:
-        """Move the window, the count, the idle clock and the keys, or nothing."""
-        plan, window, lock = self._plan, self._window, self._lock
-        lock.acquire()
+        if not accept:
+            return plaintext
+        lock = self._lock
+        lock.acquire()  # `_accept` in line: the call would be dearer
         try:
             if now >= self._expires:
                 self._refuse()
@@ -847,11 +862,25 @@ class SessionCore:
             expires = now + plan.idle_s
             if expires > self._expires:
                 self._expires = expires if expires < self._deadline else self._deadline
-            generation = seq // plan.generation_records
             if generation != self._generation_in:
                 self._retain(generation)
         finally:
             lock.release()
+        return plaintext
+
+    def _accept(self, seq: int, now: float) -> None:
+        """Move the window, the count, the idle clock and the keys, or nothing."""
+        plan = self._plan
+        with self._lock:
+            if now >= self._expires:
+                self._refuse()
+            self._window._accept(seq)
+            self._received += 1
+            expires = min(now + plan.idle_s, self._deadline)
+            self._expires = max(expires, self._expires)
+            generation = seq // plan.generation_records
+            if generation != self._generation_in:
+                self._retain(generation)
 
     def _count_failure(self) -> None:
         """Count a tag that did not verify; the last that is allowed ends it all."""
@@ -1042,6 +1071,7 @@ class _Plan:
         "max_failed_opens",
         "max_records",
         "name",
+        "pack_bound",
         "plaintext_max_bytes",
         "profile",
         "record_max_bytes",
@@ -1072,6 +1102,10 @@ class _Plan:
         self.is_stream: Final = profile.layout == "stream"
         self.is_draft1: Final = profile.layout == "draft1"
         self.plaintext_max_bytes: int = self.record_max_bytes - RECORD_MIN_BYTES
+        # What a record is bound to, but for the caller's AAD: what the session's
+        # records share (label, hash, direction), seq, the length of the AAD.
+        shared_bytes = len(self.aad_label) + 32 + 1
+        self.pack_bound: Final = Struct(f">{shared_bytes}sQI").pack
 
 
 _PROFILE_FIELDS: Final = (

@@ -182,7 +182,10 @@ def hkdf_expand_into(prk: Buffer, info: bytes, out: Buffer) -> None:
 def _expander(info: bytes, length: int) -> HKDFExpand:
     if not 1 <= length <= 255 * 32:
         raise UsageError(f"HKDF output must be 1..8160 bytes, not {length}")
-    return HKDFExpand(SHA256(), length, info)
+    return HKDFExpand(_SHA256, length, info)
+
+
+_SHA256: Final = SHA256()
 
 
 def scrypt(passphrase: bytes, salt: bytes, *, n: int, r: int, p: int) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import json.encoder
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import rfc8785
@@ -26,13 +26,31 @@ encode_string: Final[Callable[[str], str]] = json.encoder.encode_basestring
 
 A lone surrogate passes; encoding the result will refuse it."""
 
-_encode = json.JSONEncoder(
+_encoder: Final = json.JSONEncoder(
     ensure_ascii=False,
     check_circular=False,
     allow_nan=False,
     sort_keys=True,
     separators=(",", ":"),
-).encode
+)
+
+
+def _c_encoder() -> Callable[[Any, int], Iterable[str]] | None:
+    """Return what `JSONEncoder.encode` would make anew for every value."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # an interpreter without the accelerator
+        return None
+    found: Callable[[Any, int], Iterable[str]] = make(
+        None, _encoder.default, encode_string, None, ":", ",", True, False, False
+    )
+    return found
+
+
+_pieces: Final = _c_encoder()
+
+
+def _encode(value: Any) -> str:
+    return _encoder.encode(value) if _pieces is None else "".join(_pieces(value, 0))
 
 
 def jcs(value: Json) -> bytes:
@@ -69,16 +87,20 @@ def _is_plain(value: Any, depth: int) -> bool:
     if depth == 0:
         raise UsageError(f"not a JSON value: deeper than {JSON_DEPTH_MAX}")
     plain = kind is not dict or _has_ascii_names(value)
-    for item in value.values() if kind is dict else value:
+    items = value.values() if kind is dict else value
+    if _SIMPLE.issuperset(map(type, items)):
+        return plain
+    for item in items:
         # Every item is visited even where the answer is known: the visit refuses.
         plain &= _is_plain(item, depth - 1)
     return plain
 
 
 def _has_ascii_names(members: dict[Any, Any]) -> bool:
-    ascii_only = True
-    for name in members:
-        if type(name) is not str:
-            raise UsageError("not a JSON value: a name that is not a string")
-        ascii_only &= name.isascii()
-    return ascii_only
+    if not _TEXT.issuperset(map(type, members)):
+        raise UsageError("not a JSON value: a name that is not a string")
+    return "".join(members).isascii()
+
+
+_TEXT: Final = frozenset({str})
+_SIMPLE: Final = frozenset({str, bool, type(None)})

@@ -8,10 +8,10 @@ rest is encoded once in three pieces, and each of the four is one join.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -82,10 +82,17 @@ class Envelope:
     _BODY: ClassVar[str]
     _REQUIRED: ClassVar[tuple[str, ...]]
     _OPTIONAL: ClassVar[tuple[str, ...]]
+    _OPTIONAL_UNSIGNED: ClassVar[frozenset[str]]
+    _NAMES: ClassVar[tuple[str, ...]]
+    _VALUES: ClassVar[itemgetter[Any]]
     _HEAD_NAMES: ClassVar[tuple[tuple[str, ...], ...]]
 
     def __init_subclass__(cls) -> None:
-        """Lay out the head: its names as RFC 8785 sorts them, cut for `_head`."""
+        """Lay out the members, and the head: sorted by RFC 8785, cut for `_head`."""
+        # Until it is signed, an envelope has no signature; decoding demands one.
+        cls._OPTIONAL_UNSIGNED = frozenset((*cls._OPTIONAL, "signature"))
+        cls._NAMES = tuple(dict.fromkeys((*cls._REQUIRED, *cls._OPTIONAL)))
+        cls._VALUES = itemgetter(*cls._NAMES)
         names = sorted({*cls._REQUIRED, *cls._OPTIONAL} - {cls._BODY, "signature"})
         cuts = [(name > cls._BODY) + (name > "signature") for name in names]
         cls._HEAD_NAMES = tuple(
@@ -95,8 +102,10 @@ class Envelope:
 
     def __post_init__(self) -> None:
         """Hold the caller's members against the schema."""
-        with _callers_fault():
+        try:
             self._check()
+        except PeerError as exc:
+            raise _callers_fault(exc) from exc
 
     @classmethod
     def from_json(cls, members: JsonObject) -> Self:
@@ -167,15 +176,19 @@ class Envelope:
     @cached_property
     def _head(self) -> tuple[bytes, bytes, bytes]:
         """All but body and signature, cut where those two are sorted in."""
-        before, between, after = (
-            ",".join(
-                f'"{name}":{_encode(value)}'
-                for name in names
-                if (value := getattr(self, name)) is not None
-            ).encode("utf-8")
-            for names in self._HEAD_NAMES
-        )
+        before, between, after = map(self._head_part, self._HEAD_NAMES)
         return before, between, after
+
+    def _head_part(self, names: tuple[str, ...]) -> bytes:
+        members = self.__dict__
+        texts = []
+        for name in names:
+            value = members[name]
+            if type(value) is str:
+                texts.append(f'"{name}":{encode_string(value)}')
+            elif value is not None:
+                texts.append(f'"{name}":{_encode(value)}')
+        return ",".join(texts).encode("utf-8")
 
     @cached_property
     def _body_text(self) -> bytes:
@@ -198,15 +211,15 @@ class Envelope:
             # A copy that nobody can change: signature and AAD depend on it.
             frozen = MappingProxyType(dict(self.metadata))
             object.__setattr__(self, "metadata", frozen)
-        # Until it is signed, an envelope has no signature; decoding demands one.
-        optional = (*self._OPTIONAL, "signature")
-        values = {name: getattr(self, name) for name in (*self._REQUIRED, *optional)}
-        check_members(values, optional=optional)
+        values = dict(zip(self._NAMES, self._VALUES(self.__dict__), strict=True))
+        check_members(values, optional=self._OPTIONAL_UNSIGNED)
 
     def _with_body(self, body: bytes) -> Self:
         """Return an unsigned copy with another body, and the head it shares."""
-        with _callers_fault():
+        try:
             check_member(self._BODY, body)
+        except PeerError as exc:
+            raise _callers_fault(exc) from exc
         changed = self._copy({self._BODY: body, "signature": None})
         changed.__dict__.pop("_body_text", None)
         return changed
@@ -263,22 +276,18 @@ _MALFORMED = Code.ENVELOPE_MALFORMED
 _COMMAS_MAX = 8192
 
 
-@contextmanager
-def _callers_fault() -> Iterator[None]:
+def _callers_fault(error: PeerError) -> UsageError:
     """Turn what a stranger would have done wrong into what the caller did."""
-    try:
-        yield
-    except PeerError as exc:
-        raise UsageError(f"not an envelope: {exc}") from exc
+    return UsageError(f"not an envelope: {error}")
 
 
 def _encode(value: Any) -> str:
     """Return one member's canonical JSON: the same as `jcs`, without its search."""
     kind = type(value)
-    if kind is str:
-        return encode_string(value)
     if kind is int:
         return str(value)
+    if kind is bool:
+        return "true" if value else "false"
     if kind is Role:
         return f'"{value.value}"'
     if kind is bytes:  # base64url has nothing to escape

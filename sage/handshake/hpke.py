@@ -120,7 +120,11 @@ def setup_sender(
 
 
 def setup_recipient(
-    enc: Buffer, private_key: Buffer | X25519PrivateKey, info: Buffer
+    enc: Buffer,
+    private_key: Buffer | X25519PrivateKey,
+    info: Buffer,
+    *,
+    public_key: bytes | None = None,
 ) -> ExporterContext:
     """Open the same context from the ``enc`` of a sender (SetupBaseR).
 
@@ -128,6 +132,7 @@ def setup_recipient(
         enc: what the sender's setup returned, 32 bytes.
         private_key: the recipient's raw X25519 key, 32 bytes, or a loaded one.
         info: the same bytes as at the sender; others give another context.
+        public_key: the raw public key of ``private_key``, where it is at hand.
 
     Raises:
         ProtocolError: ``enc`` is not 32 bytes or of small order
@@ -137,8 +142,9 @@ def setup_recipient(
     encapsulated, about = as_bytes(enc, "enc"), as_bytes(info, "info")
     if not isinstance(private_key, X25519PrivateKey):
         private_key = x25519_load_private(as_bytes(private_key, "private key"))
-    kem_context = encapsulated + x25519_public_bytes(private_key)
-    return _context(_dh(private_key, encapsulated), kem_context, about)
+    if public_key is None:
+        public_key = x25519_public_bytes(private_key)
+    return _context(_dh(private_key, encapsulated), encapsulated + public_key, about)
 
 
 def extract_and_expand(dh: Buffer, kem_context: bytes) -> bytearray:
@@ -152,9 +158,8 @@ def extract_and_expand(dh: Buffer, kem_context: bytes) -> bytearray:
 
 def key_schedule_context(info: bytes) -> bytes:
     """Return the 65 bytes ``mode ‖ psk_id_hash ‖ info_hash`` (RFC 9180, 5.1)."""
-    psk_id_hash = _labeled_extract(_HPKE_SUITE, b"", b"psk_id_hash", b"")
     info_hash = _labeled_extract(_HPKE_SUITE, b"", b"info_hash", info)
-    return _MODE_BASE + psk_id_hash + info_hash
+    return _MODE_BASE + _PSK_ID_HASH + info_hash
 
 
 def schedule_secret(shared_secret: Buffer) -> bytearray:
@@ -215,4 +220,8 @@ def _labeled_expand_into(
     if not 1 <= len(out) <= EXPORT_MAX_BYTES:
         raise UsageError(f"an export is 1..{EXPORT_MAX_BYTES} bytes")
     length = len(out).to_bytes(2, "big")
-    hkdf_expand_into(prk, length + b"HPKE-v1" + suite + label + info, out)
+    hkdf_expand_into(prk, b"".join((length, b"HPKE-v1", suite, label, info)), out)
+
+
+# There is never a PSK, so its id is always the empty one.
+_PSK_ID_HASH: Final = bytes(_labeled_extract(_HPKE_SUITE, b"", b"psk_id_hash", b""))

@@ -182,7 +182,7 @@ class Initiator(Engine):
                 "the completion echoes another initiation", code=Code.HANDSHAKE_ECHO
             )
         self._verify_signature(completion)
-        th = transcript_hash(completion.transcript())
+        th = transcript_hash(completion.canonical_transcript)
         assert self._ephemeral is not None  # noqa: S101  # INIT_SENT holds it
         seed = agree(self._exporter, self._ephemeral, completion.eph_s, th)
         if not hmac.compare_digest(ack_tag(seed, th), completion.ack_tag):

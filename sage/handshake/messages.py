@@ -9,10 +9,12 @@ message: whether a completion answers *our* initiation is the initiator's questi
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Self
 
-from ..encoding import b64u_decode, b64u_encode, jcs, parse_strict
+from ..encoding import b64u_decode, b64u_encode, parse_strict
 from ..errors import Code, DecodeError, ProtocolError
 from ..identity.did import parse_did, parse_key_url
 from ..identity.signature import as_bytes
@@ -23,6 +25,7 @@ from ..limits import (
     X25519_KEY_BYTES,
 )
 from ..types import Buffer, Did, Json, JsonObject, KeyUrl
+from .canonical import INITIATION, TRANSCRIPT
 from .identifiers import is_uuid4
 
 __all__ = ["COMBINER", "SUITE", "VERSION", "Completion", "Initiation", "Terms"]
@@ -105,7 +108,8 @@ class Initiation(Terms):
     @classmethod
     def of(cls, terms: Terms, *, enc: bytes, eph_c: bytes) -> Self:
         """Return the message that proposes these terms."""
-        return cls(**asdict(terms), enc=enc, eph_c=eph_c)
+        values = {field: getattr(terms, field) for field in _BINDING.values()}
+        return cls(**values, enc=enc, eph_c=eph_c)
 
     def to_json(self) -> JsonObject:
         """Return the 13 members."""
@@ -117,7 +121,7 @@ class Initiation(Terms):
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
-        return jcs(self.to_json())
+        return INITIATION.write(self.to_json())
 
     @classmethod
     def decode(cls, data: Buffer) -> Self:
@@ -156,7 +160,7 @@ class Initiation(Terms):
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Completion:
     """The responder's message: the transcript T, the tag and its signature.
 
@@ -181,13 +185,26 @@ class Completion:
         """Return T, 15 members."""
         return self.echo | {"ephS": b64u_encode(self.eph_s), "kid": self.kid}
 
+    @cached_property
+    def canonical_transcript(self) -> bytes:
+        """The canonical bytes of T, which are hashed, signed and sent alike."""
+        return TRANSCRIPT.write(self.transcript())
+
     def signing_input(self) -> bytes:
         """Return what the responder signs: the label and all but ``sigB64``."""
-        return _COMPLETE_LABEL + jcs(self._unsigned())
+        return _COMPLETE_LABEL + self._join("")
 
     def encode(self) -> bytes:
         """Return the canonical bytes of the signed message."""
-        return jcs(self._unsigned() | {"sigB64": b64u_encode(self.signature)})
+        return self._join(f'"sigB64":"{b64u_encode(self.signature)}",')
+
+    def with_ack_tag(self, ack_tag: bytes) -> Self:
+        """Return a copy with another tag."""
+        return self._copy({"ack_tag": ack_tag})
+
+    def with_signature(self, signature: bytes) -> Self:
+        """Return a copy with another signature."""
+        return self._copy({"signature": signature})
 
     @classmethod
     def decode(cls, data: Buffer) -> Self:
@@ -221,13 +238,23 @@ class Completion:
             signature=_binary(members, "sigB64", *_SIGNATURE_SIZES),
         )
 
-    def _unsigned(self) -> JsonObject:
-        return {
-            "v": VERSION,
-            "task": _COMPLETE_TASK,
-            "transcript": self.transcript(),
-            "ackTagB64": b64u_encode(self.ack_tag),
-        }
+    def _join(self, signature: str) -> bytes:
+        """Write the five members as RFC 8785 sorts them, around T as it is."""
+        before = (
+            f'{{"ackTagB64":"{b64u_encode(self.ack_tag)}",{signature}'
+            f'"task":"{_COMPLETE_TASK}","transcript":'
+        )
+        return b'%b%b,"v":"%b"}' % (
+            before.encode("ascii"),
+            self.canonical_transcript,
+            VERSION.encode("ascii"),
+        )
+
+    def _copy(self, changes: Mapping[str, bytes]) -> Self:
+        """Return a copy that keeps T, and the bytes that were written of it."""
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__, **changes)
+        return copy
 
 
 def _members(data: Buffer) -> JsonObject:

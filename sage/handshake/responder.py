@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Protocol
 
 from .._crypto import x25519_generate, x25519_public_bytes
@@ -203,7 +202,7 @@ class Responder(Engine):
             kid=new_uuid4(self._entropy),
             ack_tag=b"",
         )
-        th = transcript_hash(unsigned.transcript())
+        th = transcript_hash(unsigned.canonical_transcript)
         exporter = self._decapsulate(initiation)
         try:
             seed = agree(exporter, ephemeral, initiation.eph_c, th)
@@ -217,11 +216,14 @@ class Responder(Engine):
             role=Role.RESPONDER,
         )
         self._secrets = SessionSecrets(seed, th, binding)
-        return self._signed(replace(unsigned, ack_tag=ack_tag(seed, th))).encode()
+        return self._signed(unsigned.with_ack_tag(ack_tag(seed, th))).encode()
 
     def _decapsulate(self, initiation: Initiation) -> bytearray:
         info = hpke_info(initiation.binding())
-        context = setup_recipient(initiation.enc, self._kem_key.private, info)
+        own = self._kem_key
+        context = setup_recipient(
+            initiation.enc, own.private, info, public_key=own.public_key
+        )
         exporter = bytearray(EXPORTER_BYTES)
         try:
             context.export_into(export_context(info), exporter)
@@ -231,7 +233,7 @@ class Responder(Engine):
 
     def _signed(self, completion: Completion) -> Completion:
         signature = self._signing_key.sign(completion.signing_input())
-        return replace(completion, signature=signature)
+        return completion.with_signature(signature)
 
     def _forget(self) -> None:
         if self._secrets is not None:

@@ -28,10 +28,11 @@ from .._crypto import (
     sha256,
     x25519_exchange,
 )
-from ..encoding import b64u_encode, jcs
+from ..encoding import b64u_encode
 from ..errors import Code, ProtocolError
 from ..limits import SEED_BYTES, SESSION_ID_BYTES, X25519_KEY_BYTES
 from ..types import Buffer, JsonObject, SessionId
+from .canonical import BINDING, TRANSCRIPT
 from .erase import wipe
 
 __all__ = [
@@ -53,7 +54,7 @@ EXPORTER_BYTES: Final = 32
 
 def hpke_info(binding: JsonObject) -> bytes:
     """Return HPKE's ``info`` for B, the 10 members that bind both ends."""
-    return b"sage-hpke-info|0.10.0\n" + jcs(binding)
+    return b"sage-hpke-info|0.10.0\n" + BINDING.write(binding)
 
 
 def export_context(info: bytes) -> bytes:
@@ -61,9 +62,15 @@ def export_context(info: bytes) -> bytes:
     return b"sage-hpke-export|0.10.0\n" + sha256(info)
 
 
-def transcript_hash(transcript: JsonObject) -> bytes:
-    """Return th, the 32-byte hash of T, the 15 members of both messages."""
-    return sha256(jcs(transcript))
+def transcript_hash(transcript: JsonObject | bytes) -> bytes:
+    """Return th, the 32-byte hash of T, the 15 members of both messages.
+
+    Args:
+        transcript: T, or its canonical JSON where that was written already.
+    """
+    if not isinstance(transcript, bytes):
+        transcript = TRANSCRIPT.write(transcript)
+    return sha256(transcript)
 
 
 def session_id(transcript_hash: bytes) -> SessionId:
