@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +109,20 @@ def test_programs_are_told_what_was_missed(run: Run, figures) -> None:
     assert ended.code == Exit.FAILED
     assert {p["state"] for p in json.loads(ended.out)["promises"]} == {"missed"}
     assert run("bench", "--json").code == Exit.OK
+
+
+def documented() -> list[list[str]]:
+    page = Path(__file__).parents[3] / "docs/howto/compare-costs.md"
+    lines = re.findall(r"^    sage (bench.*)$", page.read_text(), re.M)
+    return [line.split() for line in lines]
+
+
+@pytest.mark.parametrize("words", documented(), ids=" ".join)
+def test_what_the_guide_shows_is_understood(
+    run: Run, words: list[str], figures
+) -> None:
+    figures(0.9)
+    assert run(*words).code == Exit.OK
 
 
 def test_an_unknown_name_is_refused(run: Run) -> None:
