@@ -20,7 +20,7 @@ from .original import ORIGIN
 from .promises import Verdict, judge
 from .race import Result, race
 from .report import absent_rows, as_json, one_time_rows, promise_rows, record_rows
-from .timing import FULL, QUICK, Effort
+from .timing import FULL, QUICK, ROUNDS_TO_JUDGE, Effort
 from .watching import watching
 
 __all__ = ["bench"]
@@ -62,21 +62,13 @@ def bench(
     Each contestant runs in a process of its own and measures itself against
     ChaCha20Poly1305.encrypt, in turn. What is not installed is listed as absent.
     """
-    if quick and check:
-        raise UsageError("--quick and --check exclude each other: too few rounds")
     effort = QUICK if quick else replace(FULL, rounds=rounds)
+    if check and effort.rounds < ROUNDS_TO_JUDGE:
+        raise UsageError(f"--check needs {ROUNDS_TO_JUDGE} rounds, and no --quick")
     contestants, rows = _chosen(only or [])
     with stopped_like_ctrl_c():
         results = _race_all(contestants, rows, effort)
-    names = {contestant.name for contestant in contestants}
-    # Quick figures are no figures.
-    verdicts = (
-        []
-        if quick
-        else judge(
-            results, asked=lambda who, row: who in names and (not rows or row in rows)
-        )
-    )
+    verdicts = _judge(results, rows) if effort.rounds >= ROUNDS_TO_JUDGE else []
     console = make_console()
     if json_:
         print(json.dumps(as_json(results, verdicts, effort), indent=1))
@@ -98,6 +90,14 @@ def _chosen(only: Sequence[str]) -> tuple[list[Contestant], list[str]]:
             raise typer.BadParameter(f"--only {word}: not one of {known}")
     wanted = [c for c in CONTESTANTS if c.name in only]
     return wanted or list(CONTESTANTS), [row for row in ROWS if row in only]
+
+
+def _judge(results: Sequence[Result], rows: Sequence[str]) -> list[Verdict]:
+    """Judge what was asked for, and leave out all other promises."""
+    names = {result.contestant.name for result in results}
+    return judge(
+        results, asked=lambda who, row: who in names and (not rows or row in rows)
+    )
 
 
 def _race_all(

@@ -13,7 +13,16 @@ from statistics import median
 from time import thread_time_ns
 from typing import Final
 
-__all__ = ["FULL", "QUICK", "Clock", "Effort", "Subject", "Times", "compare"]
+__all__ = [
+    "FULL",
+    "QUICK",
+    "ROUNDS_TO_JUDGE",
+    "Clock",
+    "Effort",
+    "Subject",
+    "Times",
+    "compare",
+]
 
 Clock = Callable[[], int]
 """Nanoseconds that only grow."""
@@ -31,6 +40,9 @@ class Effort:
     rounds: int
     burst_ns: int
 
+
+ROUNDS_TO_JUDGE: Final = 31
+"""A median of fewer is no verdict."""
 
 FULL: Final = Effort(rounds=61, burst_ns=1_000_000)
 # Enough to see that it runs, and nothing else.

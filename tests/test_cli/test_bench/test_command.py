@@ -131,10 +131,11 @@ def test_an_unknown_name_is_refused(run: Run) -> None:
     assert "sage-libcrypto" in one_line(ended)
 
 
-def test_a_quick_look_is_no_check(run: Run) -> None:
-    ended = run("bench", "--quick", "--check")
+@pytest.mark.parametrize("words", [("--quick",), ("--rounds", "30")])
+def test_a_quick_look_is_no_check(run: Run, words: tuple[str, ...]) -> None:
+    ended = run("bench", "--check", *words)
     assert ended.code == Exit.USAGE
-    assert "exclude each other" in one_line(ended)
+    assert "31 rounds" in one_line(ended)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
