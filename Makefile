@@ -89,7 +89,7 @@ CORE := $(STAMPS)/core-$(TWIN)
 
 # --- what to do --------------------------------------------------------------------
 
-.PHONY: help demo test test-all lint docs bench bench-check sizes resolution http-ratios fuzz valgrind clean
+.PHONY: help demo test test-all lint docs bench bench-check ratios sizes resolution http-ratios fuzz valgrind clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -141,6 +141,9 @@ bench-check: $(STAMPS)/with-dev $(CORE) ## run every benchmark once, to see that
 	@$(ASV) machine --yes > /dev/null
 	@$(ASV) --config .check.json run $(ASV_HERE) --quick --dry-run --show-stderr
 	@rm -f asv_bench/.check.json
+
+ratios: $(STAMPS)/with-all $(CORE) ## compare costs with other packages, and judge the ratios
+	@$(RUN) $(VENV)/bin/sage bench --check
 
 sizes: $(STAMPS)/with-all $(CORE) ## hold a million sessions, and judge what they cost
 	@$(RUN) $(PY) asv_bench/scripts/manager_sizes.py

@@ -4,6 +4,7 @@
 `sage-handshake`    the transition table of `sage.handshake.state`
 `sage-codes`        the diagnostic codes
 `sage-help`         what `--help` prints, for every command
+`sage-bench`        what `sage bench` measures and holds: one of its four tables
 """
 
 from __future__ import annotations
@@ -116,6 +117,35 @@ class Codes(SphinxDirective):
         return [table(["code", "in Python"], items)]
 
 
+class Bench(SphinxDirective):
+    """The contestants, rows, comparisons or promises of `sage bench`."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Draw the table that is asked for."""
+        from sage.cli.bench import contestants, figures, promises, report
+
+        named = {
+            "contestants": ((c.name, c.title) for c in contestants.CONTESTANTS),
+            "rows": figures.ROWS.items(),
+            "against": figures.AGAINST.items(),
+        }
+        (which,) = self.arguments
+        if which in named:
+            return [table(["name", "what it is"], named[which])]
+        titles = ["contestant", "row", "size", "against", "ratio"]
+        rows = (
+            (
+                *(promise.contestant, promise.row, report.size_name(promise.bytes)),
+                promise.against,
+                f"{'at least' if promise.at_least else 'at most'} {promise.limit:g}",
+            )
+            for promise in promises.PROMISES
+        )
+        return [table(titles, rows)]
+
+
 class Help(SphinxDirective):
     """One section for each command, with its help as it is printed."""
 
@@ -161,4 +191,5 @@ def setup(app: Any) -> dict[str, Any]:
     app.add_directive("sage-handshake", Handshake)
     app.add_directive("sage-codes", Codes)
     app.add_directive("sage-help", Help)
+    app.add_directive("sage-bench", Bench)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

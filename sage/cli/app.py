@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from .agent import agent
+from .bench import bench
 from .demo import demo
 from .exits import Exit, describe, exit_code
 from .info import info
@@ -43,6 +44,7 @@ app.command()(send)
 app.command()(demo)
 app.command()(loadtest)
 app.command()(loadtest_service)
+app.command()(bench)
 
 
 @app.callback()

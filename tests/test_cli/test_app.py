@@ -45,6 +45,7 @@ def test_the_commands_are_those_that_are_documented() -> None:
         "demo",
         "loadtest",
         "loadtest-service",
+        "bench",
     }
 
 
