@@ -1,7 +1,8 @@
-"""What all tests share: the two kernels, and certificates for loopback.
+"""What all tests share: the two kernels, certificates, a Redis server.
 
 A test that asks for ``twin`` runs once with each. A compiled build that is missing is
 an error and not a skip; ``SAGE_NO_EXTENSIONS=1`` says that it is missing on purpose.
+So is an engine other than the one that ``SAGE_ENGINE`` names.
 """
 
 from __future__ import annotations
@@ -21,8 +22,32 @@ from types import ModuleType
 import pytest
 import trustme
 
+import sage
+
+from .ports import free_port
+
 _MODULES = {"python": "sage._core_py", "cython": "sage._core"}
 _WANTED = ["python"] if os.environ.get("SAGE_NO_EXTENSIONS") == "1" else [*_MODULES]
+
+
+def at_work() -> str:
+    """Say what the tests run on."""
+    return "core {core}, engine {engine} (OpenSSL {openssl})".format(**sage.backend())
+
+
+def pytest_configure() -> None:
+    """Refuse to test one thing under the name of another."""
+    found, asked = sage.backend(), os.environ.get("SAGE_ENGINE", "")
+    required = os.environ.get("SAGE_REQUIRE_EXTENSIONS") == "1"
+    if asked not in ("", found["engine"]):
+        raise pytest.UsageError(f"SAGE_ENGINE={asked}, but this is {at_work()}")
+    if found["core"] != _WANTED[-1] and (required or len(_WANTED) == 1):
+        raise pytest.UsageError(f"another core was asked for, but this is {at_work()}")
+
+
+def pytest_report_header() -> str:
+    """Say it to whoever reads, too."""
+    return f"sage: {at_work()}"
 
 
 @pytest.fixture(scope="session", params=_WANTED)
@@ -116,8 +141,6 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     """Return a server that is not running yet; it ends with the test."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     assert program, "these tests need a server: apt-get install redis-server"
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    server = RedisServer(tmp_path_factory.mktemp("redis"), port, program)
+    server = RedisServer(tmp_path_factory.mktemp("redis"), free_port(), program)
     yield server
     server.kill()
