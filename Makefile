@@ -21,6 +21,8 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 # Both switches are make's to set, one command at a time.
 unexport SAGE_NO_EXTENSIONS SAGE_REQUIRE_EXTENSIONS
+# Hundreds of interpreters start in the tests; each would compile every file again.
+unexport PYTHONDONTWRITEBYTECODE
 export CC
 
 # --- which twin --------------------------------------------------------------------

@@ -21,10 +21,20 @@ from types import ModuleType
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, settings
 
 import sage
 
 from .ports import free_port
+
+# A machine that has other work too is no reason to fail; nothing else is changed.
+settings.register_profile(
+    "patient",
+    settings(),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("patient")
 
 _MODULES = {"python": "sage._core_py", "cython": "sage._core"}
 _WANTED = ["python"] if os.environ.get("SAGE_NO_EXTENSIONS") == "1" else [*_MODULES]
