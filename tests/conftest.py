@@ -1,12 +1,14 @@
 """What all tests share: the two kernels, certificates, a Redis server.
 
-A test that asks for ``twin`` runs once with each. A compiled build that is missing is
-an error and not a skip; ``SAGE_NO_EXTENSIONS=1`` says that it is missing on purpose.
-So is an engine other than the one that ``SAGE_ENGINE`` names.
+A test that asks for ``twin`` runs once with each; with the demanded one alone where
+``SAGE_REQUIRE_EXTENSIONS=1`` or ``SAGE_NO_EXTENSIONS=1`` demands one, because then
+other runs test the other. A compiled build that is missing is an error and not a
+skip, and so is an engine other than the one that ``SAGE_ENGINE`` names.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -37,7 +39,8 @@ settings.register_profile(
 settings.load_profile("patient")
 
 _MODULES = {"python": "sage._core_py", "cython": "sage._core"}
-_WANTED = ["python"] if os.environ.get("SAGE_NO_EXTENSIONS") == "1" else [*_MODULES]
+_SWITCHES = {"SAGE_NO_EXTENSIONS": "python", "SAGE_REQUIRE_EXTENSIONS": "cython"}
+_DEMANDED = [core for name, core in _SWITCHES.items() if os.environ.get(name) == "1"]
 
 
 def at_work() -> str:
@@ -47,12 +50,10 @@ def at_work() -> str:
 
 def pytest_configure() -> None:
     """Refuse to test one thing under the name of another."""
-    found, asked = sage.backend(), os.environ.get("SAGE_ENGINE", "")
-    required = os.environ.get("SAGE_REQUIRE_EXTENSIONS") == "1"
-    if asked not in ("", found["engine"]):
-        raise pytest.UsageError(f"SAGE_ENGINE={asked}, but this is {at_work()}")
-    if found["core"] != _WANTED[-1] and (required or len(_WANTED) == 1):
-        raise pytest.UsageError(f"another core was asked for, but this is {at_work()}")
+    found, engine = sage.backend(), os.environ.get("SAGE_ENGINE", "")
+    for demanded, kind in [(core, "core") for core in _DEMANDED] + [(engine, "engine")]:
+        if demanded not in ("", found[kind]):
+            raise pytest.UsageError(f"not the {kind} {demanded}: {at_work()}")
 
 
 def pytest_report_header() -> str:
@@ -60,7 +61,7 @@ def pytest_report_header() -> str:
     return f"sage: {at_work()}"
 
 
-@pytest.fixture(scope="session", params=_WANTED)
+@pytest.fixture(scope="session", params=_DEMANDED or [*_MODULES])
 def twin(request: pytest.FixtureRequest) -> ModuleType:
     """Return the kernels' module: the specification, then the compiled one."""
     return importlib.import_module(_MODULES[request.param])
@@ -96,6 +97,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "redis_server" in getattr(item, "fixturenames", ()):
             item.add_marker("redis")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of every garbage collection from now on.
+
+    It stays until the end, and looking at it would take most of each collection.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass
