@@ -39,8 +39,12 @@ settings.register_profile(
 settings.load_profile("patient")
 
 _MODULES = {"python": "sage._core_py", "cython": "sage._core"}
-_SWITCHES = {"SAGE_NO_EXTENSIONS": "python", "SAGE_REQUIRE_EXTENSIONS": "cython"}
-_DEMANDED = [core for name, core in _SWITCHES.items() if os.environ.get(name) == "1"]
+SWITCHES = {"SAGE_NO_EXTENSIONS": "python", "SAGE_REQUIRE_EXTENSIONS": "cython"}
+
+
+def demanded() -> list[str]:
+    """Return the core that the environment demands, if it demands one."""
+    return [core for name, core in SWITCHES.items() if os.environ.get(name) == "1"]
 
 
 def at_work() -> str:
@@ -51,9 +55,11 @@ def at_work() -> str:
 def pytest_configure() -> None:
     """Refuse to test one thing under the name of another."""
     found, engine = sage.backend(), os.environ.get("SAGE_ENGINE", "")
-    for demanded, kind in [(core, "core") for core in _DEMANDED] + [(engine, "engine")]:
-        if demanded not in ("", found[kind]):
-            raise pytest.UsageError(f"not the {kind} {demanded}: {at_work()}")
+    for core in demanded():
+        if core != found["core"]:
+            raise pytest.UsageError(f"not the core {core}: {at_work()}")
+    if engine not in ("", found["engine"]):
+        raise pytest.UsageError(f"not the engine {engine}: {at_work()}")
 
 
 def pytest_report_header() -> str:
@@ -61,7 +67,7 @@ def pytest_report_header() -> str:
     return f"sage: {at_work()}"
 
 
-@pytest.fixture(scope="session", params=_DEMANDED or [*_MODULES])
+@pytest.fixture(scope="session", params=demanded() or [*_MODULES])
 def twin(request: pytest.FixtureRequest) -> ModuleType:
     """Return the kernels' module: the specification, then the compiled one."""
     return importlib.import_module(_MODULES[request.param])
