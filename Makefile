@@ -12,6 +12,8 @@ PYTHON ?= python3
 CC ?= cc
 VENV ?= .venv
 PYTEST_ARGS ?= -q
+# Tests run in as many processes; WORKERS=0 runs them in one.
+WORKERS ?= 2
 
 PY := $(VENV)/bin/python
 STAMPS := $(VENV)/.stamps
@@ -19,6 +21,8 @@ PIP := $(PY) -m pip --disable-pip-version-check -qq
 
 # Both switches are make's to set, one command at a time.
 unexport SAGE_NO_EXTENSIONS SAGE_REQUIRE_EXTENSIONS
+# Hundreds of interpreters start in the tests; each would compile every file again.
+unexport PYTHONDONTWRITEBYTECODE
 export CC
 
 # --- which twin --------------------------------------------------------------------
@@ -101,22 +105,38 @@ demo: $(STAMPS)/with-cli $(CORE) ## run two agents over TLS, and attacks on them
 REDIS := $(shell command -v redis-server || command -v valkey-server)
 
 test: SELECT := -m "not slow$(if $(REDIS),, and not redis)"
-test: run-tests ## run the tests on the compiled core, then on the pure-Python twin
+test: run-tests ## run the tests: compiled core on each engine, then the pure twin
 
 test-all: SELECT := $(if $(REDIS),,-m "not redis")
 test-all: run-tests ## the same with the tests that take long
 
+# tests/conftest.py refuses to run on anything but what these variables name.
+LIBCRYPTO := SAGE_REQUIRE_EXTENSIONS=1 SAGE_ENGINE=libcrypto
+CRYPTOGRAPHY := SAGE_REQUIRE_EXTENSIONS=1 SAGE_ENGINE=cryptography
+PURE := SAGE_ENGINE= SAGE_NO_EXTENSIONS=1
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist worksteal $(SELECT) $(PYTEST_ARGS)
+
+# Not every Python lets a libcrypto be found; the gate sets REQUIRE_LIBCRYPTO=1.
 .PHONY: run-tests
 run-tests: $(STAMPS)/with-test $(CORE)
 	$(if $(REDIS),,@echo "== tests with a Redis server: left out, there is no redis-server ==")
 ifeq ($(TWIN),compiled)
-	@echo "== tests, compiled core =="
-	@SAGE_REQUIRE_EXTENSIONS=1 $(PY) -m pytest $(SELECT) $(PYTEST_ARGS)
+	@if said=$$($(LIBCRYPTO) $(PY) -c 'import sage; sage.backend()' 2>&1); then \
+		echo "== tests: compiled core, engine libcrypto =="; \
+		$(LIBCRYPTO) $(PYTEST); \
+	else \
+		why=$${said##*ConfigError: }; \
+		[ "$$why" != "$$said" ] && [ "$(REQUIRE_LIBCRYPTO)" != 1 ] \
+			|| { echo "$$said" >&2; exit 1; }; \
+		echo "== tests: compiled core, engine libcrypto: left out, $$why =="; \
+	fi
+	@echo "== tests: compiled core, engine cryptography =="
+	@$(CRYPTOGRAPHY) $(PYTEST)
 else
-	@echo "== tests, compiled core: left out, $(WHY) =="
+	@echo "== tests: compiled core: left out, $(WHY) =="
 endif
-	@echo "== tests, pure-Python twin =="
-	@SAGE_NO_EXTENSIONS=1 $(PY) -m pytest $(SELECT) $(PYTEST_ARGS)
+	@echo "== tests: pure-Python twin =="
+	@$(PURE) $(PYTEST)
 
 lint: $(STAMPS)/with-dev ## ruff and mypy
 	@$(VENV)/bin/ruff check .

@@ -1,11 +1,14 @@
-"""What all tests share: the two kernels, and certificates for loopback.
+"""What all tests share: the two kernels, certificates, a Redis server.
 
-A test that asks for ``twin`` runs once with each. A compiled build that is missing is
-an error and not a skip; ``SAGE_NO_EXTENSIONS=1`` says that it is missing on purpose.
+A test that asks for ``twin`` runs once with each; with the demanded one alone where
+``SAGE_REQUIRE_EXTENSIONS=1`` or ``SAGE_NO_EXTENSIONS=1`` demands one, because then
+other runs test the other. A compiled build that is missing is an error and not a
+skip, and so is an engine other than the one that ``SAGE_ENGINE`` names.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
@@ -20,12 +23,51 @@ from types import ModuleType
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, settings
+
+import sage
+
+from .ports import free_port
+
+# A machine that has other work too is no reason to fail; nothing else is changed.
+settings.register_profile(
+    "patient",
+    settings(),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("patient")
 
 _MODULES = {"python": "sage._core_py", "cython": "sage._core"}
-_WANTED = ["python"] if os.environ.get("SAGE_NO_EXTENSIONS") == "1" else [*_MODULES]
+SWITCHES = {"SAGE_NO_EXTENSIONS": "python", "SAGE_REQUIRE_EXTENSIONS": "cython"}
 
 
-@pytest.fixture(scope="session", params=_WANTED)
+def demanded() -> list[str]:
+    """Return the core that the environment demands, if it demands one."""
+    return [core for name, core in SWITCHES.items() if os.environ.get(name) == "1"]
+
+
+def at_work() -> str:
+    """Say what the tests run on."""
+    return "core {core}, engine {engine} (OpenSSL {openssl})".format(**sage.backend())
+
+
+def pytest_configure() -> None:
+    """Refuse to test one thing under the name of another."""
+    found, engine = sage.backend(), os.environ.get("SAGE_ENGINE", "")
+    for core in demanded():
+        if core != found["core"]:
+            raise pytest.UsageError(f"not the core {core}: {at_work()}")
+    if engine not in ("", found["engine"]):
+        raise pytest.UsageError(f"not the engine {engine}: {at_work()}")
+
+
+def pytest_report_header() -> str:
+    """Say it to whoever reads, too."""
+    return f"sage: {at_work()}"
+
+
+@pytest.fixture(scope="session", params=demanded() or [*_MODULES])
 def twin(request: pytest.FixtureRequest) -> ModuleType:
     """Return the kernels' module: the specification, then the compiled one."""
     return importlib.import_module(_MODULES[request.param])
@@ -61,6 +103,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "redis_server" in getattr(item, "fixturenames", ()):
             item.add_marker("redis")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of every garbage collection from now on.
+
+    It stays until the end, and looking at it would take most of each collection.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass
@@ -116,8 +167,6 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
     """Return a server that is not running yet; it ends with the test."""
     program = shutil.which("redis-server") or shutil.which("valkey-server")
     assert program, "these tests need a server: apt-get install redis-server"
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    server = RedisServer(tmp_path_factory.mktemp("redis"), port, program)
+    server = RedisServer(tmp_path_factory.mktemp("redis"), free_port(), program)
     yield server
     server.kill()

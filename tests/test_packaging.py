@@ -241,6 +241,27 @@ def test_make_says_when_it_takes_the_pure_twin(
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")
+@pytest.mark.skipif(not has_compiler(), reason="no working C compiler")
+@pytest.mark.parametrize("goal", ["test", "test-all"])
+def test_make_tests_all_that_there_is_and_names_it(source: Path, goal: str) -> None:
+    done = make_dry(source, goal)
+    assert done.returncode == 0, done.stderr
+    runs = [
+        switches.strip()
+        for switches, pytest_, _ in (
+            line.partition(".venv/bin/python -m pytest")
+            for line in done.stdout.splitlines()
+        )
+        if pytest_
+    ]
+    assert runs == [
+        "SAGE_REQUIRE_EXTENSIONS=1 SAGE_ENGINE=libcrypto",
+        "SAGE_REQUIRE_EXTENSIONS=1 SAGE_ENGINE=cryptography",
+        "SAGE_ENGINE= SAGE_NO_EXTENSIONS=1",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make")
 def test_make_stops_where_the_compiled_core_is_demanded(source: Path) -> None:
     done = make_dry(source, "test", "CC=/bin/false", "SAGE_REQUIRE_EXTENSIONS=1")
     assert done.returncode != 0

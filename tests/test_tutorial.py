@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from .ports import free_port
+
 PAGE = Path(__file__).parent.parent / "docs/tutorial/first-channel.md"
 BLOCK = re.compile(
     r"^```\{code-block\} (\w+)\n(?::caption: (\S+)\n)?\n?(.*?)^```$", re.M | re.S
@@ -87,10 +89,7 @@ class Grace:
 @cache
 def port() -> int:
     """Return a free one: the page says 8443, which somebody here may use."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+    return free_port()
 
 
 def wait_for_port(process: subprocess.Popen[bytes]) -> None:

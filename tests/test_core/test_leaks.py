@@ -5,17 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from sage._accel import backend
-
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").exists(), reason="reads Linux's view of a process"
-)
-COMPILED = pytest.mark.skipif(backend()["core"] != "cython", reason="not compiled")
-CORES = pytest.mark.parametrize(
-    "core", [pytest.param("sage._core", marks=COMPILED), "sage._core_py"]
 )
 
 # A process of its own: nobody else's caches grow in it. Every fourth pair is closed,
@@ -71,10 +66,10 @@ print(between - before, resident() - between)
 """
 
 
-def growth(core: str, sessions: int, messages: int) -> list[int]:
+def growth(core: ModuleType, sessions: int, messages: int) -> list[int]:
     """Return by how many bytes a process grew for its sessions and its messages."""
     done = subprocess.run(
-        [sys.executable, "-c", WORK, core, str(sessions), str(messages)],
+        [sys.executable, "-c", WORK, core.__name__, str(sessions), str(messages)],
         capture_output=True,
         text=True,
         check=True,
@@ -82,12 +77,10 @@ def growth(core: str, sessions: int, messages: int) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-@CORES
-def test_nothing_grows(core):
-    assert max(growth(core, 40_000, 200_000)) <= 2**20
+def test_nothing_grows(twin):
+    assert max(growth(twin, 40_000, 200_000)) <= 2**20
 
 
 @pytest.mark.slow
-@CORES
-def test_nothing_grows_over_a_million_sessions_and_ten_million_messages(core):
-    assert sum(growth(core, 1_000_000, 10_000_000)) <= 2**20
+def test_nothing_grows_over_a_million_sessions_and_ten_million_messages(twin):
+    assert sum(growth(twin, 1_000_000, 10_000_000)) <= 2**20

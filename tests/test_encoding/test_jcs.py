@@ -152,7 +152,7 @@ class Word(StrEnum):
         b"bytes",
         bytearray(b"x"),
         {1, 2},
-        object(),
+        pytest.param(object(), id="object()"),
         1j,
         Word.ONE,
         {1: "name"},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import ssl
 import time
 from base64 import b64decode
@@ -32,6 +31,8 @@ from sage.http import (
 )
 from sage.identity import PublicKey, SigningKey
 from sage.service import serving
+
+from ..ports import free_port
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 NOW = 1_790_000_000
@@ -306,13 +307,6 @@ def running(resolver: sage.MemoryResolver, tls) -> Running:
             yield Site(url, port, inner, tls.client, guard)
 
     return run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import pytest
@@ -92,6 +93,23 @@ def one_other_byte(text: str, place: int, other: str) -> str:
     return text[:place] + other + text[place + 1 :]
 
 
+BASE64 = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+
+
+def spells_the_same(name: str, value: str, place: int, other: str) -> bool:
+    """Say whether the last character of a signature changes in bits that mean nothing.
+
+    Who reads Base64 should not refuse them (RFC 9651, 4.2.7).
+    """
+    if (
+        name.lower() != "signature"
+        or value[place + 1 :] != "==:"
+        or other not in BASE64
+    ):
+        return False
+    return BASE64.index(other) >> 4 == BASE64.index(value[place]) >> 4
+
+
 @settings(max_examples=300)
 @given(REQUESTS, st.booleans(), st.data())
 def test_any_single_byte_changed_is_refused(
@@ -107,6 +125,7 @@ def test_any_single_byte_changed_is_refused(
         spoilt = one_other_byte(value, place, other)
         # White space around a value is nobody's.
         assume(spoilt.strip() != value.strip())
+        assume(not spells_the_same(name, value, place, other))
         fields = (*right.fields[:index], (name, spoilt), *right.fields[index + 1 :])
         wrong = changed(right, fields=fields)
     elif what == "content":

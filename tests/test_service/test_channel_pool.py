@@ -25,6 +25,7 @@ from sage.errors import (
 from sage.identity import revoke_key
 from sage.service import ChannelPoolConfig, ClientConfig, ServiceConfig, serving
 
+from ..ports import free_port
 from .conftest import GRACE, echo
 
 
@@ -104,11 +105,6 @@ async def pooled(ada, resolver, tls):
     yield make
     for pool in pools:
         await pool.close()
-
-
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        return gone.getsockname()[1]
 
 
 async def test_requests_share_a_channel(running, pooled):
@@ -266,7 +262,7 @@ async def test_a_connection_that_broke_in_a_pause_is_replaced(proxied, pooled):
 async def test_nobody_there(pooled):
     pool = pooled(attempts=3, reconnect_s=0.05)
     with pytest.raises(ConnectFailed) as failed:
-        await pool.request(f"wss://localhost:{closed_port()}/sage", b"x", peer=GRACE)
+        await pool.request(f"wss://localhost:{free_port()}/sage", b"x", peer=GRACE)
     assert not failed.value.may_have_run
     assert pool.statistics.attempts == pool.statistics.failures == 3
     assert pool.statistics.open == pool.statistics.waiting == 0
@@ -502,7 +498,7 @@ async def test_three_hundred_requests_through_a_small_pool(running, pooled):
 async def test_channels_over_https_share_their_connections(
     pooled, grace, resolver, tls
 ):
-    url = f"https://localhost:{closed_port()}/sage"
+    url = f"https://localhost:{free_port()}/sage"
     service = sage.Service(
         agent=grace,
         resolver=resolver,

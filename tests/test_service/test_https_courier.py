@@ -33,12 +33,8 @@ from sage.service.courier import Progress
 from sage.service.https_courier import HttpsCourier
 from sage.transport import HttpResponse, HttpsPool, HttpsPoolConfig
 
+from ..ports import free_port
 from .conftest import CLOCK, GRACE, echo, header
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import ssl
 import uuid
 from contextlib import asynccontextmanager
@@ -46,6 +45,7 @@ from sage.service.operation import Operation
 from sage.transport import HttpsPool, HttpsPoolConfig
 from sage.transport.http_binding import wrap_request
 
+from ..ports import free_port
 from .conftest import CLOCK, GRACE, echo, header, sealed
 
 
@@ -136,11 +136,6 @@ class Wire:
         established = await self.handshake()
         request = sealed(self.agent, established, b"well?")
         return await self.expect_answer(established, request) == b"echo:well?"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from sage.errors import (
 )
 from sage.transport import HttpsPool, HttpsPoolConfig
 
+from ..ports import free_port
+
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -238,10 +240,8 @@ async def test_a_body_that_trickles_ends_with_the_whole(served, pooled):
 
 
 async def test_nobody_there(pooled):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
     with pytest.raises(ConnectFailed) as failed:
-        await post(pooled(), f"https://localhost:{port}/")
+        await post(pooled(), f"https://localhost:{free_port()}/")
     assert not failed.value.may_have_run
 
 

@@ -22,6 +22,8 @@ from sage.errors import (
 )
 from sage.transport import Http2Pool, HttpsPoolConfig
 
+from ..ports import free_port
+
 
 class App:
     """An ASGI application that answers with what a test wants."""
@@ -63,8 +65,7 @@ def pools() -> list[Http2Pool]:
 def served(tls, pools):
     @asynccontextmanager
     async def run(app: App, protocols=("h2",)):
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            port = listening.getsockname()[1]
+        port = free_port()
         config = Config()
         config.bind = [f"127.0.0.1:{port}"]
         config.certfile = config.keyfile = str(tls.certificate)
@@ -194,10 +195,8 @@ async def test_connecting_has_its_own_limit(pooled):
 
 
 async def test_nobody_there(pooled):
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
     with pytest.raises(ConnectFailed) as failed:
-        await post(pooled(), f"https://localhost:{port}/")
+        await post(pooled(), f"https://localhost:{free_port()}/")
     assert not failed.value.may_have_run
 
 

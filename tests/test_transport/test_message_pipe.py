@@ -102,6 +102,7 @@ async def test_fragments_make_one_message():
         (b"\x83\x80\0\0\0\0", 1002),
         (masked(b"", Opcode.CONT), 1002),
     ],
+    ids=["not UTF-8", "too long", "reserved opcode", "continues nothing"],
 )
 async def test_a_peer_without_manners_is_told_why(wire, code):
     line = Line()

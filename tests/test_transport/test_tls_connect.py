@@ -11,6 +11,8 @@ import pytest
 from sage.transport import tls_connect
 from sage.transport.tls_connect import connect_tls
 
+from ..ports import free_port
+
 
 class Reading(asyncio.Protocol):
     def __init__(self) -> None:
@@ -51,10 +53,8 @@ async def test_an_unknown_authority(tls):
 
 
 async def test_nobody_listens(tls):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
     with pytest.raises(ConnectionError):
-        await connect_tls("localhost", port, Reading(), tls.client, timeout_s=5)
+        await connect_tls("localhost", free_port(), Reading(), tls.client, timeout_s=5)
 
 
 async def test_a_server_that_never_shakes_hands(tls):

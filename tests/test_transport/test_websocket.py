@@ -153,9 +153,11 @@ async def test_a_server_that_is_none(tls):
 
 
 async def test_a_peer_that_does_not_read_holds_a_sender_for_its_limit_only(tls):
+    over = asyncio.Event()
+
     async def deaf(connection):
         connection.transport.pause_reading()
-        await asyncio.sleep(5)
+        await over.wait()
 
     async with server(deaf, tls, close_timeout=0.1) as url:
         socket = await WebSocket.open(url, tls=tls.client)
@@ -164,6 +166,7 @@ async def test_a_peer_that_does_not_read_holds_a_sender_for_its_limit_only(tls):
         assert late.value.may_have_run
         async with asyncio.timeout(1):
             await socket.close()
+        over.set()
 
 
 async def flood(socket):
