@@ -10,11 +10,13 @@ import json
 import sys
 import zlib
 from functools import cache
+from time import process_time
 from typing import Any, ClassVar
 
 from .house import needs
 
 version = "1"
+timer = process_time
 ROWS = [{"id": n, "name": f"agent{n}", "score": n * n % 97} for n in range(2000)]
 TEXT = json.dumps(ROWS).encode()
 ENCODINGS = ["gzip", "zstd"]

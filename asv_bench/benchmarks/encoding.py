@@ -6,12 +6,14 @@ The texts are an agent's record and an initiation. One call is a hundred, or a t
 from __future__ import annotations
 
 import json
+from time import process_time
 from typing import ClassVar
 
 from .handshakes import EXPIRES, NOW, Agents
 from .house import ADA, needs
 
 version = "1"
+timer = process_time
 
 
 def texts() -> dict[str, bytes]:

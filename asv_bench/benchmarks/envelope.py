@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from time import process_time
 from typing import Any
 
 from .house import ADA, GRACE, needs
 
 version = "1"
+timer = process_time
 MANY = 100
 
 

@@ -7,10 +7,13 @@ have both envelopes in them: signed, encoded, decoded and verified.
 
 from __future__ import annotations
 
+from time import process_time
+
 from .handshakes import NOW, UNIX, Agents
 from .house import needs
 
 version = "1"
+timer = process_time
 MANY = 10
 
 

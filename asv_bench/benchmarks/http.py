@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from functools import cache
 from itertools import count
+from time import process_time
 from typing import Any, ClassVar
 
 from .house import ADA, needs
 
 version = "1"
+timer = process_time
 NOW = 1_790_000_000
 MANY = 20
 FIELDS = (

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from itertools import count
+from time import process_time
 from typing import ClassVar
 
 from .house import ADA, needs
 
 version = "1"
+timer = process_time
 UNIX = 1_790_000_000
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import gc
 from functools import cache
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from .house import SEED, needs
 
 version = "1"
+timer = process_time
 LIVE = 50_000
 MANY = 10_000
 
@@ -78,7 +79,8 @@ class Changes:
     """Take sessions in and let them go, among 50,000 others."""
 
     number = 1
-    repeat = 2
+    rounds = 1
+    repeat = 3
     warmup_time = 0
 
     def setup(self) -> None:
@@ -106,7 +108,8 @@ class Eviction:
     """Make room for 1,000 where all that is there was used since it was filed."""
 
     number = 1
-    repeat = 2
+    rounds = 1
+    repeat = 3
     warmup_time = 0
 
     def setup(self) -> None:

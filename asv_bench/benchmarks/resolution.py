@@ -8,10 +8,12 @@ registry is in memory: what a network adds is measured by
 from __future__ import annotations
 
 import asyncio
+from time import process_time
 
 from .house import ADA, needs
 
 version = "1"
+timer = process_time
 NOBODY = "did:sage:web:agents.example:nobody"
 QUESTIONS = 1000
 NOW = 100.0

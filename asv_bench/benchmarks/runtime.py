@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import ClassVar
 
 from .house import ADA, needs
 
 version = "1"
+timer = process_time
 MANY = 1000
 
 

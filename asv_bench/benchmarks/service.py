@@ -25,7 +25,8 @@ class Request:
     params: ClassVar = [["wss", "https"], [1024], [1, 16]]
     param_names: ClassVar = ["carrier", "bytes", "at_once"]
     number = 1
-    repeat = 3
+    rounds = 1
+    repeat = 4
     warmup_time = 0
     timeout = 60
 
@@ -53,6 +54,7 @@ class Connect:
     """Connecting: TLS, WebSocket, resolution, the handshake, one request."""
 
     number = 1
+    rounds = 1
     repeat = 4
     warmup_time = 0
     timeout = 60

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from time import process_time
 from typing import Any, ClassVar
 
 from .house import AEADS, SEED, SIZES, STREAM_ID, TH, needs, needs_method
 
 version = "1"
+timer = process_time
 RECORDS = 1000
 
 

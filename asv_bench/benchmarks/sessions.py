@@ -7,11 +7,13 @@ window stands here by itself, as its class; a session has one inside.
 from __future__ import annotations
 
 from sys import getsizeof
+from time import process_time
 from typing import Any
 
 from .house import SEED, TH, needs, needs_method
 
 version = "1"
+timer = process_time
 
 
 class Sessions:

@@ -33,7 +33,8 @@ class Stream:
     params: ClassVar = [SIZES, AEADS]
     param_names: ClassVar = ["bytes", "aead"]
     number = 1
-    repeat = 3
+    rounds = 1
+    repeat = 4
     warmup_time = 0
     timeout = 60
 

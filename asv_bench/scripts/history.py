@@ -1,0 +1,71 @@
+"""Measure the commits that changed the package and have no results yet.
+
+    python asv_bench/scripts/history.py --commits 20
+
+Today's benchmarks run on each commit, newest first; what a commit did not have yet is
+marked as not available. Results are written after each commit and configuration, so
+this can be stopped at any time and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from asv_tools import MACHINE, RESULTS, commits_of_sage, git, result_files, run_asv
+
+
+def main() -> int:
+    """Fill the gaps and say how many commits could not be measured."""
+    options = parse()
+    newest = commits_of_sage(options.commits, options.revision)
+    commits = [*newest, *(git("rev-parse", name) for name in options.also)]
+    missing = [c for c in dict.fromkeys(commits) if not is_measured(c, options.machine)]
+    print(f"{len(missing)} of {len(commits)} commits have no results", flush=True)
+    failed = 0
+    for number, commit in enumerate(missing, 1):
+        title = git("log", "-1", "--format=%h %s", commit)
+        print(f"== {number}/{len(missing)} {title}", flush=True)
+        started = time.monotonic()
+        measure(commit, options)
+        if not is_measured(commit, options.machine):
+            failed += 1
+            print(f"== no results for {title}", file=sys.stderr)
+        print(f"== {time.monotonic() - started:.0f} s", flush=True)
+    return 1 if failed else 0
+
+
+def is_measured(commit: str, machine: str) -> bool:
+    """Whether both configurations have results."""
+    return len(result_files(RESULTS, machine, commit)) == 2
+
+
+def measure(commit: str, options: argparse.Namespace) -> None:
+    """Run asv on one commit; what it has already is not run again."""
+    chosen = [f"--bench={pattern}" for pattern in options.bench]
+    attributes = [f"--attribute=rounds={options.rounds}"] if options.rounds else []
+    run_asv(
+        "run",
+        f"{commit}^!",
+        "--skip-existing",
+        *chosen,
+        *attributes,
+        machine=options.machine,
+    )
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--commits", type=int, default=20, help="how many of main")
+    parser.add_argument("--revision", default="HEAD", help="the newest of them")
+    parser.add_argument("--also", nargs="*", default=[], help="and these")
+    parser.add_argument("--bench", nargs="*", default=[], help="only these benchmarks")
+    parser.add_argument("--rounds", type=int, default=1, help="0 for each one's own")
+    parser.add_argument("--machine", default=MACHINE)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
