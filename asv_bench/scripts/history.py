@@ -21,8 +21,12 @@ def main() -> int:
     options = parse()
     newest = commits_of_sage(options.commits, options.revision)
     commits = [*newest, *(git("rev-parse", name) for name in options.also)]
-    missing = [c for c in dict.fromkeys(commits) if not is_measured(c, options.machine)]
-    print(f"{len(missing)} of {len(commits)} commits have no results", flush=True)
+    missing = [
+        commit
+        for commit in dict.fromkeys(commits)
+        if options.again or not is_measured(commit, options.machine)
+    ]
+    print(f"{len(missing)} of {len(commits)} commits to measure", flush=True)
     failed = 0
     for number, commit in enumerate(missing, 1):
         title = git("log", "-1", "--format=%h %s", commit)
@@ -48,7 +52,7 @@ def measure(commit: str, options: argparse.Namespace) -> None:
     run_asv(
         "run",
         f"{commit}^!",
-        "--skip-existing",
+        *([] if options.again else ["--skip-existing"]),
         *chosen,
         *attributes,
         machine=options.machine,
@@ -63,6 +67,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--also", nargs="*", default=[], help="and these")
     parser.add_argument("--bench", nargs="*", default=[], help="only these benchmarks")
     parser.add_argument("--rounds", type=int, default=1, help="0 for each one's own")
+    parser.add_argument("--again", action="store_true", help="measured ones as well")
     parser.add_argument("--machine", default=MACHINE)
     return parser.parse_args()
 

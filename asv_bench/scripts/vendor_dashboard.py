@@ -1,11 +1,9 @@
 """Let the published dashboard load its scripts from beside it, not from elsewhere.
 
-    python asv_bench/scripts/vendor_dashboard.py
-
 asv's page asks four servers for jQuery, flot, Bootstrap and more. They lie in
-`asv_bench/vendor`; this copies them to the dashboard and rewrites the page. Where the
-page states a digest, the copy is held against it. It fails when a script or style sheet
-from elsewhere remains, as after an update of asv that wants a new one.
+`asv_bench/vendor`; `vendor` copies them to the dashboard and rewrites the page. Where
+the page states a digest, the copy is held against it. It fails when a script or style
+sheet from elsewhere remains, as after an update of asv that wants a new one.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ import base64
 import hashlib
 import re
 import shutil
-import sys
 from pathlib import Path
 
 BENCH = Path(__file__).parents[1]
@@ -79,21 +76,16 @@ def _check(path: Path, integrity: re.Match[str] | None) -> None:
         raise DashboardError(f"{path.name} is not what the page expects")
 
 
-def main() -> int:
-    """Rewrite the page in place, once."""
-    html = Path(sys.argv[1]) if len(sys.argv) > 1 else BENCH / "html"
+def vendor(html: Path) -> list[str]:
+    """Rewrite a published page in place, and return what lies beside it now.
+
+    Raises:
+        DashboardError: as `localise`.
+    """
     index = html / "index.html"
     page, used = localise(index.read_text(encoding="utf-8"), VENDOR)
     index.write_text(page, encoding="utf-8")
     (html / "vendor").mkdir(exist_ok=True)
     for name in used:
         shutil.copyfile(VENDOR / name, html / "vendor" / name)
-    print(f"{index}: {len(used)} files from {VENDOR.name}/, none from elsewhere")
-    return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except DashboardError as exc:
-        sys.exit(str(exc))
+    return used
