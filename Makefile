@@ -135,7 +135,7 @@ HISTORY ?= 20
 SCRIPTS := $(PY) asv_bench/scripts
 
 bench: $(STAMPS)/with-bench ## measure this commit with asv, on both kernels
-	@$(SCRIPTS)/history.py --commits 0 --also HEAD --again --rounds 0 --machine $(MACHINE)
+	@$(SCRIPTS)/history.py --commits 0 --also HEAD --all --again --rounds 0 --machine $(MACHINE)
 
 bench-history: $(STAMPS)/with-bench ## the same for commits without results (HISTORY=20)
 	@$(SCRIPTS)/history.py --commits $(HISTORY) --machine $(MACHINE)

@@ -108,3 +108,24 @@ class Signatures:
     def time_verify_20(self, algorithm: str) -> None:
         for _ in range(20):
             self.verify(self.message, self.signature)
+
+
+class FreshKeys:
+    """Signatures of twenty peers that were never met: each key is read and checked."""
+
+    number = 1
+    repeat = 3
+    warmup_time = 0
+
+    def setup(self) -> None:
+        SigningKey, PublicKey = needs("sage.identity", "SigningKey", "PublicKey")
+        keys = [SigningKey.generate(f"{ADA}#sign-1") for _ in range(20)]
+        self.message = bytes(400)
+        self.peers = [
+            (PublicKey(key.kid, key.algorithm, key.public_key), key.sign(self.message))
+            for key in keys
+        ]
+
+    def time_verify_20(self) -> None:
+        for key, signature in self.peers:
+            key.verify(self.message, signature)
