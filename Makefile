@@ -93,7 +93,7 @@ CORE := $(STAMPS)/core-$(TWIN)
 .PHONY: dashboard sizes resolution http-ratios clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMPS)/with-cli $(CORE) ## run two agents over TLS, and attacks on them
 	@$(RUN) $(VENV)/bin/sage demo

@@ -136,9 +136,9 @@ def look_up(
 def table(rows: list[Row]) -> str:
     """Return the table in Markdown: a line a figure, both kernels beside each other."""
     lines = [
-        "| what was done | figure | compiled | | | pure | | |",
+        "| what was done | figure | compiled: before | after | times"
+        " | pure: before | after | times |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
-        "| | | before | after | times | before | after | times |",
     ]
     titles = set()
     by_figure: dict[tuple[str, str], list[Row]] = {}
