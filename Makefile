@@ -80,7 +80,7 @@ $(STAMPS)/with-%: pyproject.toml setup.py $(STAMPS)/build
 	@SAGE_NO_EXTENSIONS=1 $(PIP) install --no-build-isolation --editable '.[$*]'
 	@touch $@
 
-$(STAMPS)/core-compiled: pyproject.toml setup.py sage/_core.pyx $(STAMPS)/build
+$(STAMPS)/core-compiled: pyproject.toml setup.py sage/_core.pyx sage/_engine.pxi $(STAMPS)/build
 	@echo "compiling sage._core (CC=$(CC))"
 	@SAGE_REQUIRE_EXTENSIONS=1 $(PY) setup.py --quiet build_ext --inplace --force
 	@touch $@
@@ -93,10 +93,11 @@ CORE := $(STAMPS)/core-$(TWIN)
 
 # --- what to do --------------------------------------------------------------------
 
-.PHONY: help demo test test-all lint docs bench bench-check ratios sizes resolution http-ratios fuzz valgrind clean
+.PHONY: help demo test test-all lint docs bench bench-history bench-check bench-gate
+.PHONY: dashboard ratios sizes resolution http-ratios fuzz valgrind clean
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(STAMPS)/with-cli $(CORE) ## run two agents over TLS, and attacks on them
 	@$(RUN) $(VENV)/bin/sage demo
@@ -148,19 +149,29 @@ docs: $(STAMPS)/with-dev $(CORE) ## build docs/_build/html and run the examples 
 	@$(RUN) $(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-ASV = cd asv_bench && $(RUN) $(CURDIR)/$(PY) -m asv
-ASV_HERE = -E existing:$(CURDIR)/$(PY) --set-commit-hash $$(git rev-parse HEAD)
+# asv builds each commit in an environment of its own; results/ is for committing.
+MACHINE ?= ci
+HISTORY ?= 20
+SCRIPTS := $(PY) asv_bench/scripts
 
-bench: $(STAMPS)/with-dev $(CORE) ## measure this commit on this machine with asv
-	@$(ASV) machine --yes > /dev/null
-	@$(ASV) run $(ASV_HERE)
+bench: $(STAMPS)/with-bench ## measure this commit with asv, on both kernels
+	@$(SCRIPTS)/history.py --commits 0 --also HEAD --all --again --rounds 0 --machine $(MACHINE)
 
-# A clone of another branch has no main, which asv's configuration names.
+bench-history: $(STAMPS)/with-bench ## the same for commits without results (HISTORY=20)
+	@$(SCRIPTS)/history.py --commits $(HISTORY) --machine $(MACHINE)
+
+dashboard: $(STAMPS)/with-bench ## publish all results to asv_bench/html
+	@$(SCRIPTS)/dashboard.py
+
+bench-gate: $(STAMPS)/with-bench ## fail where this commit is slower (BASE=revision)
+	@$(SCRIPTS)/gate.py $(if $(BASE),--base $(BASE))
+
 bench-check: $(STAMPS)/with-dev $(CORE) ## run every benchmark once, to see that it runs
-	@sed 's/"main"/"HEAD"/' asv_bench/asv.conf.json > asv_bench/.check.json
-	@$(ASV) machine --yes > /dev/null
-	@$(ASV) --config .check.json run $(ASV_HERE) --quick --dry-run --show-stderr
-	@rm -f asv_bench/.check.json
+ifeq ($(TWIN),compiled)
+	@SAGE_REQUIRE_EXTENSIONS=1 $(SCRIPTS)/check.py
+else
+	@SAGE_NO_EXTENSIONS=1 $(SCRIPTS)/check.py
+endif
 
 ratios: $(STAMPS)/with-all $(CORE) ## compare costs with other packages, and judge the ratios
 	@$(RUN) $(VENV)/bin/sage bench --check
@@ -186,7 +197,8 @@ valgrind: $(STAMPS)/with-test ## run the unit tests of the compiled core under v
 	@$(PY) tests/fuzz/memcheck.py
 
 clean: ## remove everything that make made
-	@rm -rf $(VENV) build dist docs/_build sage_secure.egg-info asv_bench/.asv asv_bench/.check.json
+	@rm -rf $(VENV) build dist docs/_build sage_secure.egg-info \
+		asv_bench/.asv asv_bench/.asv.conf.json asv_bench/html
 	@rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	@rm -f sage/_core.c sage/_core.html sage/_core*.so sage/_core*.pyd
 	@find sage tests docs asv_bench -name __pycache__ -prune -exec rm -rf {} +

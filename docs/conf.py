@@ -22,7 +22,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "generated_tables",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "**/_generated"]
 nitpicky = False
 
 # A name in single back-ticks is code, in docstrings as in Markdown.

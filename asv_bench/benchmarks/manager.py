@@ -8,28 +8,40 @@ measured, but takes most of the time: asv fills a manager anew for each sample.
 from __future__ import annotations
 
 import gc
+from functools import cache
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import Any
 
-from sage.session import CapacityPolicy, Session, SessionManager
-from sage.types import Role
+from .house import SEED, needs
 
-SEED = bytes(range(32))
+version = "1"
+timer = process_time
 LIVE = 50_000
 MANY = 10_000
 
 
-def make(number: int, now: float = 0.0) -> Session:
+def make(number: int, now: float = 0.0) -> Any:
     """Make a session whose id no other number has."""
+    Session, Role = needs("sage.session", "Session"), needs("sage.types", "Role")
     th = number.to_bytes(32, "big")
     return Session.v0_10(SEED, th, Role.INITIATOR, now=now)
 
 
-def filled(count: int) -> SessionManager:
+def filled(count: int) -> Any:
     """Fill a manager; 10,000 sessions come up in each tick from 600 s on."""
-    manager = SessionManager(count + MANY)
+    manager = needs("sage.session", "SessionManager")(count + MANY)
     for number in range(count):
         manager.add(make(number, now=float(number // MANY)))
+    return manager
+
+
+@cache
+def full() -> Any:
+    """Return a full manager that nobody changes."""
+    manager = filled(LIVE)
+    for number, session in enumerate(list(manager)[:: LIVE // MANY]):
+        manager.bind(f"key {number}", session.id)
     return manager
 
 
@@ -37,14 +49,13 @@ class Lookup:
     """Find sessions among 50,000, beside a plain dict of the same."""
 
     number = 1
-    warmup_time = 0.1
+    repeat = 5
+    warmup_time = 0.05
 
     def setup(self) -> None:
-        self.manager = filled(LIVE)
+        self.manager = full()
         self.plain = {session.id: session for session in self.manager}
         self.ids = [i.encode().decode() for i in self.plain][:: LIVE // MANY]
-        for number, session_id in enumerate(self.ids):
-            self.manager.bind(f"key {number}", session_id)
         self.keys = [f"key {number}" for number in range(MANY)]
 
     def time_get_10000(self) -> None:
@@ -68,6 +79,9 @@ class Changes:
     """Take sessions in and let them go, among 50,000 others."""
 
     number = 1
+    rounds = 1
+    repeat = 3
+    warmup_time = 0
 
     def setup(self) -> None:
         self.manager = filled(LIVE)
@@ -94,9 +108,15 @@ class Eviction:
     """Make room for 1,000 where all that is there was used since it was filed."""
 
     number = 1
+    rounds = 1
+    repeat = 3
+    warmup_time = 0
 
     def setup(self) -> None:
-        self.manager = SessionManager(MANY, policy=CapacityPolicy.EVICT_IDLEST)
+        SessionManager, Policy = needs(
+            "sage.session", "SessionManager", "CapacityPolicy"
+        )
+        self.manager = SessionManager(MANY, policy=Policy.EVICT_IDLEST)
         for number in range(MANY):
             session = make(number)
             self.manager.add(session)

@@ -8,12 +8,13 @@ registry is in memory: what a network adds is measured by
 from __future__ import annotations
 
 import asyncio
+from time import process_time
 
-import sage
-from sage.identity import VersionFloor
-from sage.runtime import Cache
+from .house import ADA, needs
 
-ADA, NOBODY = (f"did:sage:web:agents.example:{name}" for name in ("ada", "nobody"))
+version = "1"
+timer = process_time
+NOBODY = "did:sage:web:agents.example:nobody"
 QUESTIONS = 1000
 NOW = 100.0
 
@@ -21,17 +22,23 @@ NOW = 100.0
 class Resolution:
     """A `CachingResolver` before a registry in memory."""
 
-    warmup_time = 0.1
+    number = 1
+    repeat = 4
+    warmup_time = 0.05
 
     def setup(self) -> None:
+        Caching, Memory, Agent, self.error = needs(
+            "sage", "CachingResolver", "MemoryResolver", "Agent", "SageError"
+        )
         self.loop = asyncio.new_event_loop()
-        self.memory = sage.MemoryResolver([sage.Agent.generate(ADA).record])
-        self.cache = sage.CachingResolver(self.memory)
+        self.memory = Memory([Agent.generate(ADA).record])
+        self.cache = Caching(self.memory)
         self.loop.run_until_complete(self.cache.resolve(ADA, now=NOW))
 
     def teardown(self) -> None:
-        self.loop.run_until_complete(self.cache.close())
-        self.loop.close()
+        if hasattr(self, "cache"):
+            self.loop.run_until_complete(self.cache.close())
+            self.loop.close()
 
     def time_hit_1000(self) -> None:
         self.loop.run_until_complete(self.ask(ADA))
@@ -47,7 +54,7 @@ class Resolution:
         for _ in range(QUESTIONS):
             try:
                 await resolve(did, now=NOW)
-            except sage.SageError:
+            except self.error:
                 continue
 
     async def ask_anew(self) -> None:
@@ -59,28 +66,20 @@ class Resolution:
 class Floor:
     """What every reading passes."""
 
+    number = 1
+    repeat = 4
+    warmup_time = 0.05
+
     def setup(self) -> None:
-        self.record = sage.Agent.generate(ADA).record
+        VersionFloor = needs("sage.identity", "VersionFloor")
+        self.record = needs("sage", "Agent").generate(ADA).record
         self.floor = VersionFloor()
         self.floor.admit(self.record)
 
     def teardown(self) -> None:
-        self.floor.close()
+        if hasattr(self, "floor"):
+            self.floor.close()
 
     def time_admit_100(self) -> None:
         for _ in range(QUESTIONS // 10):
             self.floor.admit(self.record)
-
-
-class CacheGet:
-    """The cache below, alone, on whichever library is installed."""
-
-    def setup(self) -> None:
-        self.cache: Cache[int] = Cache(4096)
-        for number in range(4096):
-            self.cache.put(f"{ADA}-{number}", number, expires_at=NOW)
-
-    def time_get_1000(self) -> None:
-        get, key = self.cache.get, f"{ADA}-77"
-        for _ in range(QUESTIONS):
-            get(key, now=0.0)

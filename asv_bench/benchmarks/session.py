@@ -1,41 +1,43 @@
-"""Records and sessions.
+"""Records: sealed and opened singly, into buffers, by the many and in batches.
 
-A session ends after 1,000 records and asv calls ``setup`` before each timed call, so
-one call is 1,000 operations: the result in milliseconds is microseconds a record. What
-is made in ``setup`` is not measured. Each generation's new key (4 in 1,000 records) is.
-Results are dropped as they come, so the figures leave out fresh memory for what an
-application keeps.
+A 0.10.0 session ends after 1,000 records and asv calls ``setup`` before each timed
+call, so one call is 1,000 operations: the result in milliseconds is microseconds a
+record. What is made in ``setup`` is not measured. Each generation's new key (4 in 1,000
+records) is. Results are dropped as they come, so the figures leave out fresh memory for
+what an application keeps.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import ClassVar
+from time import process_time
+from typing import Any, ClassVar
 
-from sage._accel import backend
-from sage._crypto import ChaCha20Poly1305
-from sage.session import Session
-from sage.types import Role
+from .house import AEADS, SEED, SIZES, STREAM_ID, TH, needs, needs_method
 
-SEED, TH = bytes(range(32)), bytes(range(32, 64))
+version = "1"
+timer = process_time
 RECORDS = 1000
-SIZES = [64, 1024, 16384]
 
 
-def pair() -> tuple[Session, Session]:
-    """Make both ends of a session."""
-    ada, grace = (Session.v0_10(SEED, TH, role) for role in Role)
-    return ada, grace
+def pair(*stream: Any) -> list[Any]:
+    """Make both ends of a 0.10.0 session, or of a stream with this AEAD."""
+    Session, Role = needs("sage.session", "Session"), needs("sage.types", "Role")
+    if not stream:
+        return [Session.v0_10(SEED, TH, role) for role in Role]
+    needs_method(Session, "stream")
+    return [Session.stream(SEED, TH, STREAM_ID, role, *stream) for role in Role]
 
 
 class Records:
-    """A thousand records in one direction."""
+    """A thousand records in one direction, of a 0.10.0 session."""
 
     params: ClassVar = [SIZES]
     param_names: ClassVar = ["bytes"]
     number = 1
-    warmup_time = 0.1
+    repeat = 5
+    warmup_time = 0.05
 
     def setup(self, size: int) -> None:
         self.plaintext = bytes(size)
@@ -65,16 +67,15 @@ class Streams:
     asv's two runs, with and without the run-time switch, are the two kernels.
     """
 
-    params: ClassVar = [["chacha20poly1305", "aes-256-gcm"], SIZES]
+    params: ClassVar = [AEADS, SIZES]
     param_names: ClassVar = ["aead", "bytes"]
     number = 1
-    warmup_time = 0.1
+    repeat = 4
+    warmup_time = 0.03
 
     def setup(self, aead: str, size: int) -> None:
-        self.ada, self.grace = (
-            Session.stream(SEED, TH, bytes(16), role, aead) for role in Role
-        )
-        sender = Session.stream(SEED, TH, bytes(16), Role.INITIATOR, aead)
+        self.ada, self.grace = pair(aead)
+        sender, _ = pair(aead)
         self.plaintexts = [bytes(size)] * RECORDS
         self.rows = memoryview(bytearray(size * RECORDS)).cast("B", (RECORDS, size))
         self.room = memoryview(bytearray(size * RECORDS)).cast("B", (RECORDS, size))
@@ -117,15 +118,45 @@ class Streams:
         self.grace.open_batch(self.wire, self.room)
 
 
+class Refusals:
+    """What a stranger's records cost us."""
+
+    number = 1
+    repeat = 5
+    warmup_time = 0.05
+
+    def setup(self) -> None:
+        self.error, self.replay = needs(
+            "sage.errors", "AuthenticationError", "ReplayError"
+        )
+        ada, self.grace = pair()
+        self.record = ada.seal(bytes(64))
+        self.forged = self.record[:-1] + bytes([self.record[-1] ^ 1])
+
+    def time_refuse_1000_forgeries(self) -> None:
+        self._refuse(self.forged, self.error)
+
+    def time_refuse_1000_replays(self) -> None:
+        self.grace.open(self.record)
+        self._refuse(self.record, self.replay)
+
+    def _refuse(self, record: bytes, error: type[Exception]) -> None:
+        refused = 0
+        for _ in range(1000):
+            try:
+                self.grace.open(record)
+            except error:
+                refused += 1
+        assert refused == 1000
+
+
 class Allocations:
     """Blocks that 1,000 calls leave allocated, with their results alive."""
 
     unit = "blocks"
 
     def setup(self) -> None:
-        self.ada, self.grace = (
-            Session.stream(SEED, TH, bytes(16), role) for role in Role
-        )
+        self.ada, self.grace = pair("chacha20poly1305")
         self.out = bytearray(100)
         self.results: list[object] = [None] * RECORDS
         self.grace.open(self.ada.seal(bytes(64)))  # makes the engines
@@ -147,7 +178,7 @@ class Allocations:
         return self._blocks(lambda: self.ada.seal_into(plaintext, self.out))
 
     def track_session_1000(self) -> int:
-        return self._blocks(lambda: Session.v0_10(SEED, TH, Role.INITIATOR))
+        return self._blocks(lambda: pair()[0])
 
 
 class Engine:
@@ -156,10 +187,11 @@ class Engine:
     params: ClassVar = [SIZES]
     param_names: ClassVar = ["bytes"]
     number = 1
-    warmup_time = 0.1
+    repeat = 5
+    warmup_time = 0.05
 
     def setup(self, size: int) -> None:
-        self.aead = ChaCha20Poly1305(SEED)
+        self.aead = needs("sage._crypto", "ChaCha20Poly1305")(SEED)
         self.plaintext, self.nonce, self.aad = bytes(size), bytes(12), bytes(63)
         self.sealed = self.aead.encrypt(self.nonce, self.plaintext, self.aad)
 
@@ -170,73 +202,7 @@ class Engine:
             encrypt(nonce, plaintext, aad)
 
     def time_decrypt_1000(self, size: int) -> None:
-        decrypt, nonce, sealed, aad = (
-            self.aead.decrypt,
-            self.nonce,
-            self.sealed,
-            self.aad,
-        )
+        decrypt, nonce, sealed = self.aead.decrypt, self.nonce, self.sealed
+        aad = self.aad
         for _ in range(RECORDS):
             decrypt(nonce, sealed, aad)
-
-
-class Sessions:
-    """Sessions as objects."""
-
-    number = 1
-    warmup_time = 0.1
-
-    def time_create_1000(self) -> None:
-        """One end each, both first keys derived, dropped at once."""
-        for _ in range(1000):
-            Session.v0_10(SEED, TH, Role.INITIATOR)
-
-    def time_derive_1000_streams(self) -> None:
-        """Each of an id of its own: a session derives none twice."""
-        ada, _ = pair()
-        for number in range(1000):
-            ada.derive_stream(number.to_bytes(16, "big"))
-
-    def time_create_1000_drafts(self) -> None:
-        for _ in range(1000):
-            Session.draft1(SEED, "A" * 22, Role.INITIATOR)
-
-    def time_take_turns_1000(self) -> None:
-        """One record each of 1,000 sessions: none finds its engine waiting."""
-        for session in self.many:
-            session.seal(b"")
-
-    def setup(self) -> None:
-        self.many = [Session.v0_10(SEED, TH, Role.INITIATOR) for _ in range(1000)]
-
-    def time_create_and_close_1000(self) -> None:
-        for _ in range(1000):
-            Session.v0_10(SEED, TH, Role.INITIATOR).close()
-
-    def time_refuse_1000_forgeries(self) -> None:
-        from sage.errors import AuthenticationError
-
-        ada, grace = pair()
-        forged = ada.seal(bytes(64))[:-1] + b"?"
-        refused = 0
-        for _ in range(1000):
-            try:
-                grace.open(forged)
-            except AuthenticationError:
-                refused += 1
-        assert refused == 1000
-
-    def track_compiled(self) -> int:
-        """Return 1 where the compiled kernels were measured, 0 for the pure ones."""
-        return int(backend()["core"] == "cython")
-
-    def track_object_bytes(self) -> int:
-        """Return an idle session's own bytes, without the engine's contexts.
-
-        A compiled session is one object; of a pure one this is the outermost only.
-        """
-        from sys import getsizeof
-
-        return getsizeof(pair()[0])
-
-    track_object_bytes.unit = "bytes"
