@@ -22,7 +22,7 @@ Environment, read once at import:
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from warnings import warn
 
 from . import _known_answers as known_answers

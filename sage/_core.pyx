@@ -967,7 +967,7 @@ cdef class SessionCore:
             if record.verdict == FORGED:
                 sage_wipe(out, record.size)  # nobody is to see what it claims
                 self.count_failure()
-                raise AuthenticationError(code=_SESSION_AEAD)
+                raise AuthenticationError(code=_SESSION_AEAD) from None
             if self.is_closed:  # while this was under way
                 self.refuse()
             return plaintext
@@ -1131,7 +1131,7 @@ cdef class SessionCore:
             refuse_verdict(verdict)
         if record.verdict != GENUINE:
             self.count_failure()
-            raise AuthenticationError(code=_SESSION_AEAD)
+            raise AuthenticationError(code=_SESSION_AEAD) from None
         return self.take(record.seq, at)
 
     @cython.final

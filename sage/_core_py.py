@@ -40,7 +40,16 @@ from time import monotonic
 from typing import Any, Final, NoReturn, Self
 from weakref import ref
 
-from ._arguments import flat, listed, matrix, matrix_like, matrix_out, note, writable
+from ._arguments import (
+    flat,
+    listed,
+    matrix,
+    matrix_like,
+    matrix_out,
+    note,
+    workers,
+    writable,
+)
 from ._crypto import (
     AESGCM,
     ChaCha20Poly1305,
@@ -401,6 +410,7 @@ class SessionCore:
         plaintexts: Iterable[Buffer],
         aad: Buffer = b"",
         *,
+        threads: int = 1,
         now: float | None = None,
     ) -> list[bytes]:
         """Encrypt records under consecutive sequence numbers.
@@ -408,6 +418,8 @@ class SessionCore:
         Args:
             plaintexts: each as for `seal`; all are looked at before a number is used.
             aad: bound to each of the records.
+            threads: how many may work on it, 1 to 64; more than one pay from a
+                megabyte. The engine `cryptography` works in one.
             now: monotonic seconds.
 
         Raises:
@@ -424,6 +436,7 @@ class SessionCore:
             for index, row in enumerate(listed(plaintexts, "plaintexts"))
         ]
         aad = self._aad_out(aad)
+        workers(threads)
         first = self._reserve(_seconds(now), len(rows))
         encrypt = self._encrypt
         return [encrypt(seq, row, aad) for seq, row in enumerate(rows, first)]
@@ -434,6 +447,7 @@ class SessionCore:
         out: Any = None,
         aad: Buffer = b"",
         *,
+        threads: int = 1,
         now: float | None = None,
     ) -> Any:
         """Encrypt equal-sized plaintexts, the rows of one array, into another.
@@ -443,6 +457,8 @@ class SessionCore:
             out: a writable one of as many rows, each 36 bytes longer, that does not
                 overlap ``rows``; ``None`` to make it.
             aad: bound to each of the records.
+            threads: how many may work on it, 1 to 64; more than one pay from a
+                megabyte. The engine `cryptography` works in one.
             now: monotonic seconds.
 
         Returns:
@@ -461,6 +477,7 @@ class SessionCore:
             aad, width = self._aad_out(aad), size + RECORD_MIN_BYTES
             out = matrix_like(rows, count, width) if out is None else out
             with matrix_out(out, count, width) as target:
+                workers(threads)
                 first = self._reserve(_seconds(now), count)
                 for row in range(count):
                     target[row * width : (row + 1) * width] = self._encrypt(
@@ -535,13 +552,20 @@ class SessionCore:
         return size
 
     def open_many(
-        self, records: Iterable[Buffer], aad: Buffer = b"", *, now: float | None = None
+        self,
+        records: Iterable[Buffer],
+        aad: Buffer = b"",
+        *,
+        threads: int = 1,
+        now: float | None = None,
     ) -> list[bytes]:
         """Authenticate records, accept each and return their plaintexts.
 
         Args:
             records: each as for `open`, in any order.
             aad: the bytes that each of the records is bound to.
+            threads: how many may work on it, 1 to 64; more than one pay from a
+                megabyte. The engine `cryptography` works in one.
             now: monotonic seconds.
 
         Raises:
@@ -556,7 +580,9 @@ class SessionCore:
             row if type(row) is bytes else bytes(flat(row, f"records[{index}]"))
             for index, row in enumerate(listed(records, "records"))
         ]
-        aad, now = self._aad_in(aad), _seconds(now)
+        aad = self._aad_in(aad)
+        workers(threads)
+        now = _seconds(now)
         opened: list[bytes | None] = [None] * len(rows)
         errors: dict[int, SageError] = {}
         for index, row in enumerate(rows):
@@ -574,6 +600,7 @@ class SessionCore:
         out: Any = None,
         aad: Buffer = b"",
         *,
+        threads: int = 1,
         now: float | None = None,
     ) -> Any:
         """Open equal-sized records, the rows of one array, into another.
@@ -583,6 +610,8 @@ class SessionCore:
             out: a writable one of as many rows, each 36 bytes shorter, that does not
                 overlap ``wire``; ``None`` to make it.
             aad: the bytes that each of the records is bound to.
+            threads: how many may work on it, 1 to 64; more than one pay from a
+                megabyte. The engine `cryptography` works in one.
             now: monotonic seconds.
 
         Returns:
@@ -603,7 +632,9 @@ class SessionCore:
         with source:
             if not RECORD_MIN_BYTES <= width <= self._plan.record_max_bytes:
                 _refuse_size(width, self._plan)
-            aad, now, size = self._aad_in(aad), _seconds(now), width - RECORD_MIN_BYTES
+            aad, size = self._aad_in(aad), width - RECORD_MIN_BYTES
+            workers(threads)
+            now = _seconds(now)
             out = matrix_like(wire, count, size) if out is None else out
             with matrix_out(out, count, size) as target:
                 for row in range(count):
