@@ -256,7 +256,6 @@ cdef class ReplayWindow:
 cdef struct Reserved:
     uint64_t seq  # the first of them
     int64_t generation  # of the engine at hand
-    uint8_t bound[KEY_BYTES]
 
 
 @cython.no_gc
@@ -791,12 +790,10 @@ cdef class SessionCore:
             if count:
                 self.records_sent = first.seq + <uint64_t>count
                 self.touch(at)
-                first.generation = first.seq // plan.generation_records
+                first.generation = generation_of(plan, first.seq, self.generation_out)
                 aead = self.sealer
                 if aead is None or first.generation != self.generation_out:
                     aead = self.sealer_of(first.generation)
-            if not plan.is_draft1:  # there it is a key
-                memcpy(first.bound, &self.block[BOUND], KEY_BYTES)
         finally:
             self.locked = False
         if self.warm_place == COLD and count:
@@ -823,7 +820,7 @@ cdef class SessionCore:
         cdef char header[HEADER_BYTES]
         cdef Record record
         cdef uint64_t seq = first.seq + <uint64_t>index
-        cdef int64_t generation = seq // plan.generation_records
+        cdef int64_t generation = generation_of(plan, seq, first.generation)
         if generation != first.generation:
             self.enter()
             try:
@@ -845,12 +842,12 @@ cdef class SessionCore:
                 memmove(record.target, record.source, size)
                 record.source = record.target
             memcpy(wire, header, HEADER_BYTES)
-            self.run(<Aead>aead, True, generation, first.bound, &record, 1, size, extra, 1, None)
+            self.run(<Aead>aead, True, generation, &record, 1, size, extra, 1, None)
             if self.is_closed:  # while this was under way
                 self.refuse()
             return aead
         nonce = PyBytes_FromStringAndSize(header + 8, NONCE_BYTES)
-        bound = bind(plan, first.bound, self.direction_out, seq, extra)
+        bound = bind(plan, &self.block[BOUND], self.direction_out, seq, extra)
         if direct:
             out = PyMemoryView_FromMemory(
                 wire + HEADER_BYTES, size + TAG_BYTES, PyBUF_WRITE
@@ -923,7 +920,7 @@ cdef class SessionCore:
         cdef Plan plan = self.plan
         cdef uint64_t seq
         cdef Verdict verdict
-        cdef uint8_t bound_to[KEY_BYTES]
+        cdef int64_t generation
         cdef char nonce[NONCE_BYTES]
         cdef Record record
         if size < RECORD_MIN_BYTES or size > plan.record_max_bytes:
@@ -941,13 +938,14 @@ cdef class SessionCore:
             verdict = window_check(&self.window, seq)
             if verdict != FRESH:
                 refuse_verdict(verdict)
-            aead = self.opener(seq // plan.generation_records)
-            if not plan.is_draft1:  # there it is a key
-                memcpy(bound_to, &self.block[BOUND], KEY_BYTES)
+            generation = generation_of(plan, seq, self.generation_in)
+            aead = self.opener(generation)
         finally:
             self.locked = False
         if self.warm_place == COLD:
             keep_warm(self)
+            if self.is_closed:  # while it waited, and what keys are bound to is gone
+                self.refuse()
         number[0] = seq
         plaintext = b""
         if type(aead) is Aead:
@@ -961,8 +959,7 @@ cdef class SessionCore:
             record.chosen = True
             memcpy(record.nonce, nonce, NONCE_BYTES)
             self.run(
-                <Aead>aead, False, seq // plan.generation_records, bound_to,
-                &record, 1, record.size, extra, 1, None,
+                <Aead>aead, False, generation, &record, 1, record.size, extra, 1, None
             )
             if record.verdict == FORGED:
                 sage_wipe(out, record.size)  # nobody is to see what it claims
@@ -971,7 +968,7 @@ cdef class SessionCore:
             if self.is_closed:  # while this was under way
                 self.refuse()
             return plaintext
-        bound = bind(plan, bound_to, self.direction_in, seq, extra)
+        bound = bind(plan, &self.block[BOUND], self.direction_in, seq, extra)
         body = piece(wire + HEADER_BYTES, size - HEADER_BYTES)
         number_once = PyBytes_FromStringAndSize(nonce, NONCE_BYTES)
         try:
@@ -992,7 +989,7 @@ cdef class SessionCore:
     @cython.final
     cdef int take(self, uint64_t seq, double at) except -1:
         """Move the window, the count, the idle clock and the keys, or nothing."""
-        cdef int64_t generation = seq // self.plan.generation_records
+        cdef int64_t generation = generation_of(self.plan, seq, self.generation_in)
         cdef Verdict verdict
         self.enter()
         try:
@@ -1145,7 +1142,6 @@ cdef class SessionCore:
         tuple kept,
     ) except -1:
         """Seal or open the chosen ones, one generation after the other."""
-        cdef uint8_t bound[KEY_BYTES]
         cdef uint64_t per_generation = self.plan.generation_records
         cdef uint64_t begins, number
         cdef int64_t generation
@@ -1171,13 +1167,14 @@ cdef class SessionCore:
                 aead = (
                     self.sealer_of(generation) if sealing else self.opener(generation)
                 )
-                memcpy(bound, &self.block[BOUND], KEY_BYTES)
             finally:
                 self.locked = False
             if self.warm_place == COLD:
                 keep_warm(self)
+                if self.is_closed:
+                    self.refuse()
             self.run(
-                <Aead>aead, sealing, generation, bound,
+                <Aead>aead, sealing, generation,
                 records + start, stop - start, total, extra, threads, kept,
             )
             start = stop
@@ -1191,7 +1188,6 @@ cdef class SessionCore:
         Aead aead,
         bint sealing,
         int64_t generation,
-        const uint8_t *bound,
         Record *records,
         Py_ssize_t count,
         Py_ssize_t total,
@@ -1213,7 +1209,7 @@ cdef class SessionCore:
         if aad_bytes > USUAL_AAD_BYTES:
             unusual = PyBytes_FromStringAndSize(NULL, aad_bytes)
             aad = <uint8_t *>PyBytes_AS_STRING(unusual)
-        write_aad(aad, plan, bound, direction, 0, extra)
+        write_aad(aad, plan, &self.block[BOUND], direction, 0, extra)
         if total < UNLOCKED_MIN_BYTES and not aead.busy:
             right = run_records(
                 aead.context, sealing, records, count, aad, aad_bytes, plan.seq_at
@@ -1517,6 +1513,14 @@ cdef class Share:
                 self.aead.context, self.sealing, self.records, self.count,
                 aad, aad_bytes, self.seq_at,
             )
+
+
+cdef inline int64_t generation_of(Plan plan, uint64_t seq, int64_t likely) noexcept:
+    """Divide only where the likely generation is not the one; there may be none."""
+    cdef uint64_t each = plan.generation_records
+    if seq - <uint64_t>likely * each < each:
+        return likely
+    return seq // each
 
 
 cdef bytes records_for(Py_ssize_t count):

@@ -225,7 +225,8 @@ cdef Opened open_record(
     memcpy(sent, record.source + size, TAG_BYTES)
     tag_at(tag, sent)
     if (
-        _evp.EVP_CipherInit_ex2(context, NULL, NULL, record.nonce, 0, tag) != 1
+        _evp.EVP_CipherInit_ex2(context, NULL, NULL, record.nonce, 0, NULL) != 1
+        or _evp.EVP_CIPHER_CTX_set_params(context, tag) != 1
         or _evp.EVP_Cipher(context, NULL, aad, <unsigned int>aad_bytes) != aad_bytes
         or (
             size != 0
