@@ -54,8 +54,8 @@ def one_line(ended: Ended | subprocess.CompletedProcess[str]) -> str:
 
 def pure(environment: Mapping[str, str]) -> dict[str, str]:
     """Return an environment that forces the pure twin, whatever it forced before."""
-    switches = {"SAGE_REQUIRE_EXTENSIONS": "", "SAGE_NO_EXTENSIONS": "1"}
-    return {**environment, **switches}
+    switches = {"SAGE_REQUIRE_EXTENSIONS": "", "SAGE_ENGINE": ""}
+    return {**environment, **switches, "SAGE_NO_EXTENSIONS": "1"}
 
 
 def interruptible() -> None:

@@ -119,6 +119,8 @@ def found_in_child(core: str, act: str) -> dict[str, int]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SAGE_")}
     if core == "python":
         environment["SAGE_NO_EXTENSIONS"] = "1"
+    else:
+        environment["SAGE_ENGINE"] = backend()["engine"]
     facts = repr((MASTER, TH, STREAM_ID, PAIRS, RECORDS, act))
     with subprocess.Popen(
         [sys.executable, "-c", CHILD, facts, b64u_encode(STREAM_ID)],

@@ -61,9 +61,13 @@ async def refusal(guard, wanted: Reservation | None = None) -> SageError:
     return caught.value
 
 
+# A second is long for a server, but not on a machine that does other things too.
+PATIENT = {"assume_no_history": True, "timeout_s": 10}
+
+
 @asynccontextmanager
 async def guarding(server, **options):
-    guard = sage.RedisReplayGuard(server.url, **{"assume_no_history": True, **options})
+    guard = sage.RedisReplayGuard(server.url, **{**PATIENT, **options})
     try:
         yield guard
     finally:

@@ -148,8 +148,23 @@ def test_a_stopped_measurement_says_nothing(number: signal.Signals) -> None:
         text=True,
         preexec_fn=interruptible,
     )
-    time.sleep(1.5)
+    wait_until_it_catches_signals(process.pid)
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130
     assert (out, err) == ("", "")
+
+
+def wait_until_it_catches_signals(pid: int) -> None:
+    """Wait for a handler of SIGTERM, which a process that has just begun has not."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():  # not Linux: a guess
+        time.sleep(1.5)
+        return
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        (caught,) = re.findall(r"^SigCgt:\s*(\w+)$", status.read_text(), re.MULTILINE)
+        if int(caught, 16) & 1 << (signal.SIGTERM - 1):
+            return
+        time.sleep(0.02)
+    raise AssertionError("it never catches SIGTERM")
