@@ -1,0 +1,102 @@
+"""The process that is fuzzed: `run.py` starts it, under AddressSanitizer.
+
+    target.py fuzz LIBFUZZER-OPTIONS CORPUS    look for inputs that fail
+    target.py leaks SECONDS CORPUS             run each input again and again, and see
+                                               whether the heap is what it was
+    target.py show FILE...                     run inputs, and say what they do
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+import time
+from pathlib import Path
+
+sys.setswitchinterval(1e-5)  # before anything races
+
+from differential import run_both, run_input, run_one, steps_of  # noqa: E402
+
+HEAP_EVERY_S = 20
+WARM_UP_RUNS, MEASURED_RUNS, CONFIRMING_RUNS = 4, 8, 64
+SMALLEST_LEAK_BYTES = 16
+
+_process = ctypes.CDLL(None)
+_process.__sanitizer_get_current_allocated_bytes.restype = ctypes.c_size_t
+
+
+def heap_bytes() -> int:
+    """Return what is allocated and not freed, all libraries together."""
+    gc.collect()
+    return int(_process.__sanitizer_get_current_allocated_bytes())
+
+
+class Fuzzed:
+    """What libFuzzer calls; now and then it notes the size of the heap."""
+
+    def __init__(self) -> None:
+        self.inputs = 0
+        self.noted = time.monotonic()
+
+    def __call__(self, data: bytes) -> None:
+        self.inputs += 1
+        run_input(data)
+        if time.monotonic() - self.noted > HEAP_EVERY_S:
+            self.noted = time.monotonic()
+            print(f"heap: {heap_bytes()} after {self.inputs} inputs", file=sys.stderr)
+
+
+def fuzz(arguments: list[str]) -> None:
+    import atheris
+
+    atheris.Setup([sys.argv[0], *arguments], Fuzzed())
+    atheris.Fuzz()
+
+
+def grown(data: bytes, runs: int) -> int:
+    """Return by how many bytes the heap grew over some runs of an input."""
+    before = heap_bytes()
+    for _ in range(runs):
+        run_one(data)
+    return heap_bytes() - before
+
+
+def leaks(seconds: float, corpus: Path) -> int:
+    """Look for inputs that leave something behind each time that they run."""
+    found, inputs = [], sorted(corpus.iterdir())
+    ends = time.monotonic() + seconds
+    done = 0
+    _process.__lsan_do_recoverable_leak_check()  # what importing left behind
+    for done, path in enumerate(inputs, 1):
+        data = path.read_bytes()
+        for _ in range(WARM_UP_RUNS):
+            run_one(data)
+        if grown(data, MEASURED_RUNS) >= MEASURED_RUNS * SMALLEST_LEAK_BYTES:
+            more = grown(data, CONFIRMING_RUNS)
+            if more >= CONFIRMING_RUNS * SMALLEST_LEAK_BYTES:
+                found.append(path)
+                print(f"leak: {path}: {more / CONFIRMING_RUNS:.0f} bytes a run")
+        if time.monotonic() > ends:
+            break
+    lost = _process.__lsan_do_recoverable_leak_check()
+    print(f"leaks: {done} inputs of {len(inputs)}, {len(found)} grow, lsan {lost}")
+    sys.stdout.flush()
+    return bool(found) or bool(lost)
+
+
+def show(paths: list[str]) -> None:
+    for path in paths:
+        data = Path(path).read_bytes()
+        for step in steps_of(data):
+            print(step)
+        run_both(data)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "fuzz":
+        fuzz(sys.argv[2:])
+    elif sys.argv[1] == "leaks":
+        sys.exit(leaks(float(sys.argv[2]), Path(sys.argv[3])))
+    else:
+        show(sys.argv[2:])
