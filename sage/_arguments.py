@@ -113,6 +113,12 @@ def workers(threads: Any) -> int:
 
 def note(errors: dict[int, SageError], index: int, error: SageError) -> None:
     """Note why a record did not open; a session that is at its end opens none."""
+    # An error leads to the frames that it came through, and they to it: a circle that
+    # would keep the caller's buffers pinned until the garbage collector comes.
     if isinstance(error, ResourceError) and index == len(errors):
-        raise error
-    errors[index] = error
+        try:
+            raise error
+        finally:
+            del error
+    error.__context__ = None
+    errors[index] = error.with_traceback(None)
