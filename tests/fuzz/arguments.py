@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from exporter import Exporter
-from hostile import ERRORS, SHAPES, STRANGE, WRITABLE, Float, Int
+from hostile import ERRORS, SHAPES, STRANGE, WRITABLE, Float, lying_int
 from profiles import PATTERN, SEQS, SIZES, TIMES
 from reader import Reader
 from stage import ARENA_BYTES, Stage
@@ -166,17 +166,17 @@ class Arguments:
         make = self.reader.pick(STRANGE[1:])  # not None: that is when it runs
         return lambda stage: make()
 
-    def seq(self) -> Any:
+    def seq(self) -> Recipe:
         kind = self.reader.below(8)
+        if kind > 6:
+            make = self.reader.pick(STRANGE)
+            self.comparable &= make is not lying_int
+            return lambda stage: make()
         if kind < 4:
-            return self.reader.below(16)
-        if kind < 6:
-            return self.reader.pick(SEQS)
-        if kind < 7:
-            return self.reader.number(8)
-        value = self.reader.pick(STRANGE)()
-        self.comparable &= not isinstance(value, Int)
-        return value
+            number = self.reader.below(16)
+        else:
+            number = self.reader.pick(SEQS) if kind < 6 else self.reader.number(8)
+        return lambda stage: number
 
 
 class Shrinking:

@@ -181,7 +181,7 @@ class Caller(Arguments):
 
     def accept(self) -> Step:
         who, seq = self.reader.below(16), self.seq()
-        return self.call(who, "accept", lambda stage: seq)
+        return self.call(who, "accept", seq)
 
     # --- threads ----------------------------------------------------------------------
 

@@ -53,8 +53,21 @@ def run_both(data: bytes) -> None:
         wanted, found = (step.run(stage) for stage in stages)
         comparable &= step.comparable
         if comparable and wanted != found:
-            text = f"step {number}, {step}:\n  pure      {wanted}\n  compiled  {found}"
-            raise Mismatch(text)
+            text = difference(wanted, found)
+            raise Mismatch(f"step {number}, {step}:\n{text}\n  of {wanted!r:.2000}")
+
+
+def difference(wanted: Any, found: Any) -> str:
+    """Return the first places in which two accounts differ."""
+    kinds = {type(wanted), type(found)}
+    if kinds <= {tuple, list} and len(wanted) == len(found):
+        parts = [
+            difference(one, other)
+            for one, other in zip(wanted, found, strict=True)
+            if one != other
+        ]
+        return "\n".join(parts)
+    return f"  pure      {wanted!r}\n  compiled  {found!r}"
 
 
 def run_one(data: bytes, core: ModuleType = compiled) -> None:

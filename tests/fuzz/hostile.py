@@ -6,6 +6,8 @@ import array
 import ctypes
 import mmap
 from collections.abc import Callable, Iterator
+from functools import partial
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,7 @@ from sage.errors import AuthenticationError, LimitReached
 from sage.session import V0_10
 from sage.types import Role
 
-try:  # CPython's own odd arrays; not every distribution ships its tests
-    from _testbuffer import ND_WRITABLE, ndarray
-except ImportError:
-    ndarray = None
-
-__all__ = ["ERRORS", "SHAPES", "STRANGE", "WRITABLE", "Float", "Int", "guarded"]
+__all__ = ["ERRORS", "SHAPES", "STRANGE", "WRITABLE", "Float", "guarded", "lying_int"]
 
 PAGE = mmap.PAGESIZE
 ERRORS = (
@@ -110,6 +107,10 @@ class Int(int):
     __ge__ = __lt__ = __gt__ = __le__
 
 
+def lying_int() -> Int:
+    return Int(2**70)
+
+
 class List(list[Any]):
     """A list that says one length and gives another."""
 
@@ -126,6 +127,25 @@ def _released() -> memoryview:
     view.release()
     return view
 
+
+def _odd() -> list[Any]:
+    """Make CPython's own odd arrays, where it ships them: made once, for they leak."""
+    try:
+        from _testbuffer import ND_PIL, ndarray  # type: ignore[import-not-found]
+    except ImportError:
+        return []
+    items = [1] * 60
+    return [
+        ndarray(items, shape=[60], format="B"),
+        ndarray(items, shape=[60], format="b"),
+        ndarray(items, shape=[2, 30], format="B"),
+        ndarray(items, shape=[2, 30], format="B", flags=ND_PIL),
+        ndarray(items, shape=[10], strides=[-2], offset=30, format="B"),
+        ndarray(9, shape=[], format="B"),
+    ]
+
+
+_ODD = _odd()
 
 # What is no row of bytes, or only after some thought; each call makes a new one.
 STRANGE: tuple[Callable[[], Any], ...] = (
@@ -177,7 +197,7 @@ STRANGE: tuple[Callable[[], Any], ...] = (
     lambda: np.zeros(2, dtype="M8[s]"),
     lambda: Bytes(b"0123456789"),
     lambda: Bytes(),
-    lambda: Int(3),
+    lying_int,
     lambda: iter([b"one", b"two"]),
     lambda: (row for row in (b"one", 2)),
     lambda: List([b"one", b"two"]),
@@ -189,18 +209,7 @@ STRANGE: tuple[Callable[[], Any], ...] = (
     lambda: Exporter(bytes(120), None, b"c", True, 3),
     lambda: Exporter(bytes(120), None, b"B", False, 3),
     lambda: Exporter(bytes(120), None, b"", True, 3),
-    *(
-        ()
-        if ndarray is None
-        else (
-            lambda: ndarray([1] * 60, shape=[60], format="B", flags=ND_WRITABLE),
-            lambda: ndarray([1] * 60, shape=[2, 30], format="B", flags=ND_WRITABLE),
-            lambda: ndarray([1] * 60, shape=[10], strides=[-2], offset=30, format="B"),
-            lambda: ndarray([1] * 60, shape=[2, 30], format="B", flags=0x200),  # PIL
-            lambda: ndarray([1] * 60, shape=[60], format="b"),
-            lambda: ndarray(9, shape=[], format="B"),
-        )
-    ),
+    *(partial(getitem, _ODD, index) for index in range(len(_ODD))),
 )
 
 

@@ -67,6 +67,7 @@ def main() -> int:
         *("-rss_limit_mb=4096", "-detect_leaks=0", "-print_final_stats=1"),
         *("-use_value_profile=1", "-reload=0", str(CORPUS)),
     )
+    environment["ASAN_OPTIONS"] += ":fast_unwind_on_malloc=0"  # whole stacks
     leaked = run_target(environment, "leaks", str(leak_s), str(CORPUS))
     return report(options, fuzzed, leaked)
 

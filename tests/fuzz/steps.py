@@ -139,11 +139,12 @@ class Window(Step):
 
     which: int
     method: str
-    seq: Any
+    seq: Recipe
     comparable: bool = True
 
     def run(self, stage: Stage) -> Any:
-        return outcome(getattr(stage.windows[self.which], self.method), self.seq)[:-1]
+        window = stage.windows[self.which]
+        return outcome(getattr(window, self.method), self.seq(stage))[:-1]
 
 
 @dataclass
