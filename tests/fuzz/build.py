@@ -36,7 +36,8 @@ def build(compiler: str) -> None:
 
 def extension(compiler: str, source: Path, name: str) -> None:
     """Compile one module, unless its source is what it was."""
-    made = BUILD / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    made = BUILD / f"{name}{suffix}"
     note = BUILD / f"{name}.source"
     wanted = "\n".join((compiler, *FLAGS, source.read_text()))
     if not made.exists() or not note.exists() or note.read_text() != wanted:
@@ -46,8 +47,7 @@ def extension(compiler: str, source: Path, name: str) -> None:
         include = sysconfig.get_path("include")
         run(compiler, *FLAGS, f"-I{include}", str(c_file), "-o", str(made))
         note.write_text(wanted)
-    place = SITE.joinpath(*name.split("."))
-    shutil.copyfile(made, place.with_name(place.name + "".join(made.suffixes[-3:])))
+    shutil.copyfile(made, SITE / f"{name.replace('.', '/')}{suffix}")
 
 
 def run(*command: str) -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 
 sys.setswitchinterval(1e-5)  # before anything races
 
-from differential import run_both, run_input, run_one, steps_of  # noqa: E402
+from build import SITE  # noqa: E402
+from differential import compiled, run_both, run_input, run_one, steps_of  # noqa: E402
 
 HEAP_EVERY_S = 20
-WARM_UP_RUNS, MEASURED_RUNS = 2, 8
+WARM_UP_RUNS, MEASURED_RUNS = (2, 500), 8
 SMALLEST_LEAK_BYTES = 16
 
 _process = ctypes.CDLL(None)
@@ -55,12 +56,9 @@ def fuzz(arguments: list[str]) -> None:
     atheris.Fuzz()
 
 
-def leaks_each_time(data: bytes) -> bool:
-    """Return whether every single run of an input leaves something behind.
-
-    Caches that fill up grow now and then, and less and less; a leak never misses.
-    """
-    for _ in range(WARM_UP_RUNS):
+def grows_each_time(data: bytes, warm_up: int) -> bool:
+    """Return whether every single run of an input leaves something behind."""
+    for _ in range(warm_up):
         run_one(data)
     before = heap_bytes()
     for _ in range(MEASURED_RUNS):
@@ -72,14 +70,21 @@ def leaks_each_time(data: bytes) -> bool:
     return True
 
 
+def is_leak(data: bytes) -> bool:
+    """Return whether an input still leaves something when all caches are full."""
+    return all(grows_each_time(data, warm_up) for warm_up in WARM_UP_RUNS)
+
+
 def leaks(seconds: float, corpus: Path) -> int:
     """Look for inputs that leave something behind each time that they run."""
     inputs, found, done = sorted(corpus.iterdir()), [], 0
+    gc.collect()
+    gc.freeze()  # what is there already need not be looked at each time
     ends = time.monotonic() + seconds
     random.shuffle(inputs)
     while done < len(inputs) and time.monotonic() < ends:
         path = inputs[done]
-        if leaks_each_time(path.read_bytes()):
+        if is_leak(path.read_bytes()):
             found.append(path)
             print(f"leak: {path}")
         done += 1
@@ -98,6 +103,8 @@ def show(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if not Path(str(compiled.__file__)).is_relative_to(SITE):
+        sys.exit(f"this is not the core with sanitizers: {compiled.__file__}")
     if sys.argv[1] == "fuzz":
         fuzz(sys.argv[2:])
     elif sys.argv[1] == "leaks":
