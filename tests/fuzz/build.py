@@ -1,7 +1,8 @@
-"""Compile the core with sanitizers and coverage, beside the normal one.
+"""Compile the core in another way than the normal one, and beside it.
 
-All of it goes to ``build/fuzz/site``: a copy of the package, and the two extension
-modules. Nothing is compiled again that did not change.
+Each way has a folder below ``build``, and in it ``site``: a copy of the package with
+its extension module, to be put first on the path. Nothing is compiled again that did
+not change.
 """
 
 from __future__ import annotations
@@ -10,45 +11,68 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BUILD", "ROOT", "SITE", "build"]
+__all__ = ["HERE", "MEMCHECK", "ROOT", "SANITIZED", "Way"]
 
-ROOT = Path(__file__).parents[2]
-BUILD = ROOT / "build" / "fuzz"
-SITE = BUILD / "site"
-FLAGS = (
-    *("-shared", "-fPIC", "-g", "-O1", "-fno-omit-frame-pointer"),
-    # A report of undefined behaviour ends the process, as any other does.
-    *("-fsanitize=address,undefined,fuzzer-no-link", "-fno-sanitize-recover=undefined"),
-)
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 
 
-def build(compiler: str) -> None:
-    """Bring ``SITE`` up to date with the sources."""
-    SITE.mkdir(parents=True, exist_ok=True)
-    ignored = shutil.ignore_patterns("*.so", "*.pyd", "_core.c", "__pycache__")
-    shutil.rmtree(SITE / "sage", ignore_errors=True)
-    shutil.copytree(ROOT / "sage", SITE / "sage", ignore=ignored)
-    extension(compiler, ROOT / "sage" / "_core.pyx", "sage._core")
-    extension(compiler, Path(__file__).with_name("exporter.pyx"), "exporter")
+@dataclass(frozen=True)
+class Way:
+    """How to compile, and where to."""
 
+    name: str
+    flags: tuple[str, ...]
+    modules: tuple[tuple[str, Path], ...]
 
-def extension(compiler: str, source: Path, name: str) -> None:
-    """Compile one module, unless its source is what it was."""
-    suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    made = BUILD / f"{name}{suffix}"
-    note = BUILD / f"{name}.source"
-    wanted = "\n".join((compiler, *FLAGS, source.read_text()))
-    if not made.exists() or not note.exists() or note.read_text() != wanted:
-        print(f"compiling {name} with sanitizers", flush=True)
-        c_file = BUILD / f"{name}.c"
-        run(sys.executable, "-m", "cython", "-3", str(source), "-o", str(c_file))
-        include = sysconfig.get_path("include")
-        run(compiler, *FLAGS, f"-I{include}", str(c_file), "-o", str(made))
-        note.write_text(wanted)
-    shutil.copyfile(made, SITE / f"{name.replace('.', '/')}{suffix}")
+    @property
+    def folder(self) -> Path:
+        return ROOT / "build" / self.name
+
+    @property
+    def site(self) -> Path:
+        return self.folder / "site"
+
+    def build(self, compiler: str) -> None:
+        """Bring the site up to date with the sources."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.site, ignore_errors=True)
+        ignored = shutil.ignore_patterns("*.so", "*.pyd", "_core.c", "__pycache__")
+        shutil.copytree(ROOT / "sage", self.site / "sage", ignore=ignored)
+        for name, source in self.modules:
+            self._extension(compiler, name, source)
+
+    def _extension(self, compiler: str, name: str, source: Path) -> None:
+        """Compile one module, unless its source is what it was."""
+        suffix = sysconfig.get_config_var("EXT_SUFFIX")
+        made, note = self.folder / f"{name}{suffix}", self.folder / f"{name}.source"
+        wanted = "\n".join((compiler, *self.flags, source.read_text()))
+        if not made.exists() or not note.exists() or note.read_text() != wanted:
+            print(f"compiling {name} for {self.name}", flush=True)
+            c_file = self.folder / f"{name}.c"
+            run(sys.executable, "-m", "cython", "-3", str(source), "-o", str(c_file))
+            include = f"-I{sysconfig.get_path('include')}"
+            run(compiler, *self.flags, include, str(c_file), "-o", str(made))
+            note.write_text(wanted)
+        shutil.copyfile(made, self.site / f"{name.replace('.', '/')}{suffix}")
 
 
 def run(*command: str) -> None:
     subprocess.run(command, check=True, cwd=ROOT)
+
+
+_COMMON = ("-shared", "-fPIC", "-g", "-O1", "-fno-omit-frame-pointer")
+_CORE = ("sage._core", ROOT / "sage" / "_core.pyx")
+SANITIZED = Way(
+    "fuzz",
+    (
+        *_COMMON,
+        "-fsanitize=address,undefined,fuzzer-no-link",
+        "-fno-sanitize-recover=undefined",  # a report ends the process, as others do
+    ),
+    (_CORE, ("exporter", HERE / "exporter.pyx")),
+)
+MEMCHECK = Way("memcheck", _COMMON, (_CORE,))

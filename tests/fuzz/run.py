@@ -25,9 +25,9 @@ import sys
 import time
 from pathlib import Path
 
-from build import BUILD, ROOT, SITE, build
+from build import HERE, ROOT, SANITIZED
 
-HERE = Path(__file__).parent
+BUILD = SANITIZED.folder
 CORPUS = BUILD / "corpus"
 SEEDS, SEED_MAX_BYTES = 200, 400
 INPUT_MAX_BYTES = 800
@@ -53,7 +53,7 @@ def main() -> int:
     if not shutil.which(options.compiler):
         print("fuzzing needs clang: apt-get install clang", file=sys.stderr)
         return 1
-    build(options.compiler)
+    SANITIZED.build(options.compiler)
     plant()
     environment = surroundings(options.engine)
     leak_s = max(int(options.seconds * LEAK_SHARE), 5)
@@ -91,7 +91,7 @@ def surroundings(engine: str) -> dict[str, str]:
     runtime = Path(atheris.origin).parents[1] / "asan_with_fuzzer.so"
     return os.environ | {
         "LD_PRELOAD": str(runtime),
-        "PYTHONPATH": f"{SITE}{os.pathsep}{HERE}",
+        "PYTHONPATH": f"{SANITIZED.site}{os.pathsep}{HERE}",
         "PYTHONMALLOC": "malloc",  # one block an object, with a red zone around it
         "PYTHONDONTWRITEBYTECODE": "1",
         "ASAN_OPTIONS": ":".join(f"{key}={value}" for key, value in ASAN.items()),

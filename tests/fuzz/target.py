@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.setswitchinterval(1e-5)  # before anything races
 
-from build import SITE  # noqa: E402
+from build import SANITIZED  # noqa: E402
 from differential import compiled, run_both, run_input, run_one, steps_of  # noqa: E402
 
 HEAP_EVERY_S = 20
@@ -103,7 +103,7 @@ def show(paths: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if not Path(str(compiled.__file__)).is_relative_to(SITE):
+    if not Path(str(compiled.__file__)).is_relative_to(SANITIZED.site):
         sys.exit(f"this is not the core with sanitizers: {compiled.__file__}")
     if sys.argv[1] == "fuzz":
         fuzz(sys.argv[2:])
