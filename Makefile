@@ -89,7 +89,7 @@ CORE := $(STAMPS)/core-$(TWIN)
 
 # --- what to do --------------------------------------------------------------------
 
-.PHONY: help demo test test-all lint docs bench bench-check sizes resolution http-ratios clean
+.PHONY: help demo test test-all lint docs bench bench-check sizes resolution http-ratios fuzz valgrind clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -150,6 +150,17 @@ resolution: $(STAMPS)/with-all $(CORE) ## compare a cached resolution with one f
 
 http-ratios: $(STAMPS)/with-all $(CORE) ## measure what signed HTTP costs, and judge it
 	@$(RUN) $(PY) asv_bench/scripts/http_signatures.py
+
+# Both compile the core in a way of their own, below build/, and need what Python cannot
+# install: clang for the one, valgrind for the other.
+SECONDS ?= 60
+ENGINE ?=
+
+fuzz: $(STAMPS)/with-fuzz ## fuzz the compiled core under sanitizers for SECONDS=60
+	@$(PY) tests/fuzz/run.py --seconds $(SECONDS) --engine "$(ENGINE)"
+
+valgrind: $(STAMPS)/with-test ## run the unit tests of the compiled core under valgrind
+	@$(PY) tests/fuzz/memcheck.py
 
 clean: ## remove everything that make made
 	@rm -rf $(VENV) build dist docs/_build sage_secure.egg-info asv_bench/.asv asv_bench/.check.json

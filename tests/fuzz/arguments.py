@@ -166,6 +166,14 @@ class Arguments:
         make = self.reader.pick(STRANGE[1:])  # not None: that is when it runs
         return lambda stage: make()
 
+    def hands(self) -> Recipe:
+        """Return how many threads a batch may use."""
+        kind = self.reader.below(16)
+        if kind > 14:
+            return self.strange()
+        number = (1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 0, -1, 2**70)[kind]
+        return lambda stage: number
+
     def seq(self) -> Recipe:
         kind = self.reader.below(8)
         if kind > 6:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from arguments import Arguments, matrix_of
@@ -23,6 +24,7 @@ from steps import (
     Window,
 )
 
+from sage._core_py import SessionCore
 from sage.types import Role
 
 __all__ = ["Caller"]
@@ -104,6 +106,8 @@ class Caller(Arguments):
         keywords = {"now": self.now()}
         if method not in ("accept", "derive"):
             keywords["aad"] = self.aad()
+        if method in _WITH_THREADS:
+            keywords["threads"] = self.hands()
         comparable = self.is_comparable()
         return Call(who, method, list(arguments), keywords, record, comparable)
 
@@ -233,6 +237,11 @@ def room_of(stage: Stage, kind: int, count: int) -> Any:
     return matrix_of(kind, bytes(rows * (width - 36)), rows, width - 36)
 
 
+_WITH_THREADS = [
+    name
+    for name in ("seal_many", "seal_batch", "open_many", "open_batch")
+    if "threads" in signature(getattr(SessionCore, name)).parameters
+]
 _OPENING = ("open", "open_into", "authenticate")
 _STEPS: tuple[Callable[[Caller], Step], ...] = (
     *(Caller.seal, Caller.seal_into, Caller.seal_many, Caller.seal_batch),

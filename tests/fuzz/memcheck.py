@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree
 
-from build import HERE, MEMCHECK, ROOT
+from variants import HERE, MEMCHECK, ROOT
 
 REPORT = MEMCHECK.folder / "report.xml"
 TESTS = "tests/test_core"
@@ -61,7 +61,7 @@ def main() -> int:
         },
         check=False,
     )
-    errors = list(ElementTree.parse(REPORT).iter("error"))  # noqa: S314  our own file
+    errors = list(ElementTree.parse(REPORT).iter("error"))
     ours = [error for error in errors if is_ours(error)]
     for error in ours:
         show(error)
@@ -82,7 +82,9 @@ def is_ours(error: ElementTree.Element) -> bool:
 
 
 def show(error: ElementTree.Element) -> None:
-    print(error.findtext("kind"), error.findtext("what") or error.findtext("xwhat/text"))
+    print(
+        error.findtext("kind"), error.findtext("what") or error.findtext("xwhat/text")
+    )
     for stack in error.iter("stack"):
         for frame in list(stack.iter("frame"))[:SHOWN_FRAMES]:
             where = frame.findtext("file") or frame.findtext("obj", "")

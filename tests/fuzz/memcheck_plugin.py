@@ -6,10 +6,14 @@ nothing that takes its time on purpose or starts other processes.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
+from variants import MEMCHECK
+
+from sage import _core
 
 EXAMPLES_MAX = 3
 # Other processes, the whole memory, and what counts to a hundred thousand.
@@ -30,6 +34,12 @@ FEW = settings(
     derandomize=True,
     phases=(Phase.explicit, Phase.generate),
 )
+
+
+def pytest_configure() -> None:
+    """Refuse to judge another build than the one with debug information."""
+    if not Path(str(_core.__file__)).is_relative_to(MEMCHECK.site):
+        raise pytest.UsageError(f"this is not the core to look at: {_core.__file__}")
 
 
 def pytest_collection_modifyitems(

@@ -19,19 +19,20 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from build import HERE, ROOT, SANITIZED
+from variants import HERE, ROOT, SANITIZED
 
 BUILD = SANITIZED.folder
 CORPUS = BUILD / "corpus"
 SEEDS, SEED_MAX_BYTES = 200, 400
 INPUT_MAX_BYTES = 800
-INPUT_TIMEOUT_S = 60
+INPUT_TIMEOUT_S = 300
 LEAK_SHARE = 0.2  # of the time
 
 ASAN = {
@@ -65,7 +66,7 @@ def main() -> int:
         f"-timeout={INPUT_TIMEOUT_S}",
         f"-artifact_prefix={BUILD}/",
         *("-rss_limit_mb=4096", "-detect_leaks=0", "-print_final_stats=1"),
-        *("-use_value_profile=1", "-reload=0", str(CORPUS)),
+        *("-reload=0", str(CORPUS)),
     )
     environment["ASAN_OPTIONS"] += ":fast_unwind_on_malloc=0"  # whole stacks
     leaked = run_target(environment, "leaks", str(leak_s), str(CORPUS))
@@ -104,8 +105,11 @@ def surroundings(engine: str) -> dict[str, str]:
 class Finished:
     """What came of one process."""
 
-    def __init__(self, status: int, output: str, seconds: float) -> None:
-        self.status, self.output, self.seconds = status, output, seconds
+    def __init__(
+        self, status: int, output: str, seconds: float, cpu_seconds: float
+    ) -> None:
+        self.status, self.output = status, output
+        self.seconds, self.cpu_seconds = seconds, cpu_seconds
 
     def last(self, pattern: str) -> int:
         found = re.findall(pattern, self.output)
@@ -115,6 +119,7 @@ class Finished:
 def run_target(environment: dict[str, str], *arguments: str) -> Finished:
     """Run `target.py` to its end; what it says is kept in a file."""
     started, log = time.monotonic(), BUILD / f"{arguments[0]}.log"
+    cpu_before = cpu_seconds()
     with log.open("w") as output:
         done = subprocess.run(
             [sys.executable, str(HERE / "target.py"), *arguments],
@@ -125,7 +130,14 @@ def run_target(environment: dict[str, str], *arguments: str) -> Finished:
             check=False,
         )
     text = log.read_text(errors="replace")
-    return Finished(done.returncode, text, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    return Finished(done.returncode, text, seconds, cpu_seconds() - cpu_before)
+
+
+def cpu_seconds() -> float:
+    """Return what the processes used that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def report(options: argparse.Namespace, fuzzed: Finished, leaked: Finished) -> int:
@@ -133,8 +145,9 @@ def report(options: argparse.Namespace, fuzzed: Finished, leaked: Finished) -> i
     heaps = [int(size) for size in re.findall(r"heap: (\d+)", fuzzed.output)]
     facts = {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "engine": options.engine or "default",
+        "backend": (re.findall(r"backend: (.*)", fuzzed.output) or ["unknown"])[-1],
         "seconds": round(fuzzed.seconds),
+        "cpu_seconds": round(fuzzed.cpu_seconds),
         "inputs": fuzzed.last(r"stat::number_of_executed_units:\s+(\d+)"),
         "edges": fuzzed.last(r"cov: (\d+)"),
         "features": fuzzed.last(r"ft: (\d+)"),
@@ -142,6 +155,7 @@ def report(options: argparse.Namespace, fuzzed: Finished, leaked: Finished) -> i
         "peak_rss_mb": fuzzed.last(r"stat::peak_rss_mb:\s+(\d+)"),
         "heap_bytes": heaps,
         "leaks": (re.findall(r"leaks: (.*)", leaked.output) or ["none counted"])[-1],
+        "lost": bool(leaked.last(r"lost: (\d+)")),
         "failed": [
             name
             for name, one in (("fuzz", fuzzed), ("leaks", leaked))

@@ -1,8 +1,8 @@
-"""Compile the core in another way than the normal one, and beside it.
+"""Variants of the compiled core, built beside the normal one.
 
-Each way has a folder below ``build``, and in it ``site``: a copy of the package with
-its extension module, to be put first on the path. Nothing is compiled again that did
-not change.
+Each has a folder below ``build``, and in it ``site``: a copy of the package with its
+extension module, to be put first on the path. Nothing is compiled again that did not
+change.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["HERE", "MEMCHECK", "ROOT", "SANITIZED", "Way"]
+__all__ = ["HERE", "MEMCHECK", "ROOT", "SANITIZED", "Variant"]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
 @dataclass(frozen=True)
-class Way:
+class Variant:
     """How to compile, and where to."""
 
     name: str
@@ -49,7 +49,9 @@ class Way:
         """Compile one module, unless its source is what it was."""
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
         made, note = self.folder / f"{name}{suffix}", self.folder / f"{name}.source"
-        wanted = "\n".join((compiler, *self.flags, source.read_text()))
+        sources = [source, *sorted(source.parent.glob("*.px[di]"))]
+        texts = [one.read_text() for one in sources]
+        wanted = "\n".join((compiler, *self.flags, *texts))
         if not made.exists() or not note.exists() or note.read_text() != wanted:
             print(f"compiling {name} for {self.name}", flush=True)
             c_file = self.folder / f"{name}.c"
@@ -66,7 +68,7 @@ def run(*command: str) -> None:
 
 _COMMON = ("-shared", "-fPIC", "-g", "-O1", "-fno-omit-frame-pointer")
 _CORE = ("sage._core", ROOT / "sage" / "_core.pyx")
-SANITIZED = Way(
+SANITIZED = Variant(
     "fuzz",
     (
         *_COMMON,
@@ -75,4 +77,4 @@ SANITIZED = Way(
     ),
     (_CORE, ("exporter", HERE / "exporter.pyx")),
 )
-MEMCHECK = Way("memcheck", _COMMON, (_CORE,))
+MEMCHECK = Variant("memcheck", _COMMON, (_CORE,))
