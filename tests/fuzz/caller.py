@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import signature
 from typing import Any
 
 from arguments import Arguments, matrix_of
@@ -24,7 +23,6 @@ from steps import (
     Window,
 )
 
-from sage._core_py import SessionCore
 from sage.types import Role
 
 __all__ = ["Caller"]
@@ -106,7 +104,7 @@ class Caller(Arguments):
         keywords = {"now": self.now()}
         if method not in ("accept", "derive"):
             keywords["aad"] = self.aad()
-        if method in _WITH_THREADS:
+        if method in _BATCHES:
             keywords["threads"] = self.hands()
         comparable = self.is_comparable()
         return Call(who, method, list(arguments), keywords, record, comparable)
@@ -237,11 +235,7 @@ def room_of(stage: Stage, kind: int, count: int) -> Any:
     return matrix_of(kind, bytes(rows * (width - 36)), rows, width - 36)
 
 
-_WITH_THREADS = [
-    name
-    for name in ("seal_many", "seal_batch", "open_many", "open_batch")
-    if "threads" in signature(getattr(SessionCore, name)).parameters
-]
+_BATCHES = ("seal_many", "seal_batch", "open_many", "open_batch")
 _OPENING = ("open", "open_into", "authenticate")
 _STEPS: tuple[Callable[[Caller], Step], ...] = (
     *(Caller.seal, Caller.seal_into, Caller.seal_many, Caller.seal_batch),

@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from inspect import signature
 from typing import Any
 
 from stage import Stage, contents, is_free, outcome
@@ -61,6 +63,8 @@ class Call(Step):
         target = stage.session(who)
         arguments = [recipe(stage) for recipe in self.arguments]
         keywords = {name: recipe(stage) for name, recipe in self.keywords.items()}
+        if "threads" not in parameters(stage.core.SessionCore, self.method):
+            keywords.pop("threads", None)
         *found, value = outcome(getattr(target, self.method), *arguments, **keywords)
         if found[0] == "value" and self.method.startswith("seal"):
             stage.note(who, records_of(self.method, value, arguments))
@@ -72,6 +76,11 @@ class Call(Step):
             bytes(stage.arena),
             stage.facts(who),
         )
+
+
+@cache
+def parameters(core: Any, method: str) -> list[str]:
+    return list(signature(getattr(core, method)).parameters)
 
 
 def records_of(method: str, value: Any, arguments: list[Any]) -> list[bytes]:
