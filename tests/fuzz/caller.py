@@ -7,7 +7,7 @@ from typing import Any
 
 from arguments import Arguments, matrix_of
 from hostile import WRITABLE
-from profiles import PROFILES
+from profiles import PATTERN, PROFILES
 from stage import Stage, identity
 from steps import (
     Call,
@@ -232,7 +232,8 @@ def wire_of(stage: Stage, kind: int, count: int, flip: int) -> Any:
 def room_of(stage: Stage, kind: int, count: int) -> Any:
     """Return a place for what `wire_of` holds."""
     rows, width = wire_of(stage, 0, count, 0).shape
-    return matrix_of(kind, bytes(rows * (width - 36)), rows, width - 36)
+    size = max(width - 36, 0)
+    return matrix_of(kind, PATTERN[: rows * size], rows, size)
 
 
 _BATCHES = ("seal_many", "seal_batch", "open_many", "open_batch")
