@@ -639,13 +639,19 @@ cdef class SessionCore:
             for row in range(count):
                 if self.examine(&claims[row], records + row * width, width):
                     claims[row].target = <uint8_t *>room + row * size
-            self.run_batch(False, claims, count, extra, hands, (store, source, target))
-            for row in range(count):
-                try:
-                    self.settle(&claims[row], at)
-                except SageError as exc:
-                    memset(room + row * size, 0, size)
-                    note(errors, row, exc)
+            try:
+                self.run_batch(
+                    False, claims, count, extra, hands, (store, source, target)
+                )
+                for row in range(count):
+                    try:
+                        self.settle(&claims[row], at)
+                    except SageError as exc:
+                        memset(room + row * size, 0, size)
+                        note(errors, row, exc)
+            except BaseException:  # nothing was accepted, and all of it may lie there
+                memset(room, 0, count * size)
+                raise
             if errors:
                 raise BatchError(errors, out)
             return out
@@ -1164,7 +1170,9 @@ cdef class SessionCore:
             self.enter()
             try:
                 if self.is_closed:
-                    self.refuse()
+                    if sealing:
+                        self.refuse()
+                    return 0  # `settle` says why, record by record
                 aead = (
                     self.sealer_of(generation) if sealing else self.opener(generation)
                 )
@@ -1179,7 +1187,7 @@ cdef class SessionCore:
                 records + start, stop - start, total, extra, threads, kept,
             )
             start = stop
-        if self.is_closed:  # while this was under way
+        if sealing and self.is_closed:  # while this was under way
             self.refuse()
         return 0
 

@@ -168,10 +168,11 @@ class Arguments:
 
     def hands(self) -> Recipe:
         """Return how many threads a batch may use."""
-        kind = self.reader.below(16)
-        if kind > 14:
+        kind = self.reader.below(24)
+        self.comparable &= kind < 21  # the twin may not count them
+        if kind > 22:
             return self.strange()
-        number = (1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 0, -1, 2**70)[kind]
+        number = self.reader.pick((0, -1, 2**70)) if kind > 20 else max(kind - 17, 1)
         return lambda stage: number
 
     def seq(self) -> Recipe:

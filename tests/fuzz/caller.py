@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import signature
 from typing import Any
 
 from arguments import Arguments, matrix_of
 from hostile import WRITABLE
-from profiles import PROFILES
+from profiles import PATTERN, PROFILES
 from stage import Stage, identity
 from steps import (
     Call,
@@ -24,7 +23,6 @@ from steps import (
     Window,
 )
 
-from sage._core_py import SessionCore
 from sage.types import Role
 
 __all__ = ["Caller"]
@@ -106,7 +104,7 @@ class Caller(Arguments):
         keywords = {"now": self.now()}
         if method not in ("accept", "derive"):
             keywords["aad"] = self.aad()
-        if method in _WITH_THREADS:
+        if method in _BATCHES:
             keywords["threads"] = self.hands()
         comparable = self.is_comparable()
         return Call(who, method, list(arguments), keywords, record, comparable)
@@ -234,14 +232,11 @@ def wire_of(stage: Stage, kind: int, count: int, flip: int) -> Any:
 def room_of(stage: Stage, kind: int, count: int) -> Any:
     """Return a place for what `wire_of` holds."""
     rows, width = wire_of(stage, 0, count, 0).shape
-    return matrix_of(kind, bytes(rows * (width - 36)), rows, width - 36)
+    size = max(width - 36, 0)
+    return matrix_of(kind, PATTERN[: rows * size], rows, size)
 
 
-_WITH_THREADS = [
-    name
-    for name in ("seal_many", "seal_batch", "open_many", "open_batch")
-    if "threads" in signature(getattr(SessionCore, name)).parameters
-]
+_BATCHES = ("seal_many", "seal_batch", "open_many", "open_batch")
 _OPENING = ("open", "open_into", "authenticate")
 _STEPS: tuple[Callable[[Caller], Step], ...] = (
     *(Caller.seal, Caller.seal_into, Caller.seal_many, Caller.seal_batch),

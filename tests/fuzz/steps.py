@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from inspect import signature
 from typing import Any
 
 from stage import Stage, contents, is_free, outcome
@@ -28,6 +30,8 @@ __all__ = [
     "Surface",
     "Window",
 ]
+
+UNTOUCHED = "as before, or zero"
 
 Recipe = Callable[[Stage], Any]
 """How to make an argument: one for each of the twins, and both alike."""
@@ -61,17 +65,43 @@ class Call(Step):
         target = stage.session(who)
         arguments = [recipe(stage) for recipe in self.arguments]
         keywords = {name: recipe(stage) for name, recipe in self.keywords.items()}
+        if "threads" not in parameters(stage.core.SessionCore, self.method):
+            keywords.pop("threads", None)
+        before = [contents(one) for one in arguments]
         *found, value = outcome(getattr(target, self.method), *arguments, **keywords)
         if found[0] == "value" and self.method.startswith("seal"):
             stage.note(who, records_of(self.method, value, arguments))
         given = [*arguments, *keywords.values()]
+        after = [contents(one) for one in given]
+        if self.method == "open_batch" and isinstance(found[0], type):
+            after[: len(before)] = [
+                UNTOUCHED if is_left(*both) else both[1]
+                for both in zip(before, after, strict=False)
+            ]
         return (
             found,
-            [contents(one) for one in given],
+            after,
             [is_free(one) for one in given],
             bytes(stage.arena),
             stage.facts(who),
         )
+
+
+@cache
+def parameters(core: Any, method: str) -> list[str]:
+    return list(signature(getattr(core, method)).parameters)
+
+
+def is_left(before: Any, after: Any) -> bool:
+    """Return whether an array is as it was, or zero where it is not."""
+    if before == after or not isinstance(before, tuple):
+        return bool(before == after)
+    one, other = before[-1], after[-1]
+    if not (isinstance(one, bytes) and isinstance(other, bytes)):
+        return False
+    return len(one) == len(other) and all(
+        new in (0, old) for old, new in zip(one, other, strict=True)
+    )
 
 
 def records_of(method: str, value: Any, arguments: list[Any]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 
@@ -310,3 +311,28 @@ def test_what_is_no_array_of_rows(pair, snapshot):
         grace.open_batch(np.zeros((2, 35), np.uint8), now=2.0)
     assert caught.value.code is Code.SESSION_MALFORMED
     assert (snapshot(ada), snapshot(grace)) == before
+
+
+def test_what_is_refused_as_a_whole_leaves_no_plaintext(ends):
+    ada, grace = ends()
+    wire = ada.seal_batch(np.full((3, 8), 7, np.uint8), now=1.0)
+    out = np.full((3, 8), 0xAA, np.uint8)
+    with pytest.raises(SessionExpired):
+        grace.open_batch(wire, out, now=1e6)
+    assert 7 not in out
+
+
+def test_a_refused_batch_lets_go_of_its_buffers(ends):
+    ada, grace = ends()
+    rows = np.zeros((3, 8), np.uint8)
+    wire = bytearray(ada.seal_batch(rows, now=1.0).tobytes())
+    wire[-1] ^= 1
+    gc.disable()  # whatever it would free was held too long
+    try:
+        for now in (1.0, 1e6):
+            with pytest.raises((BatchError, SessionExpired)):
+                grace.open_batch(memoryview(wire).cast("B", (3, 44)), now=now)
+            wire.append(0)
+            wire.pop()
+    finally:
+        gc.enable()
