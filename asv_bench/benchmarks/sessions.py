@@ -142,6 +142,10 @@ class Weight:
         """Return 1 where the compiled kernels were measured, 0 for the pure ones."""
         return int(needs("sage._accel", "backend")()["core"] == "cython")
 
+    def track_libcrypto(self) -> int:
+        """Return 1 where the engine is OpenSSL itself, 0 for `cryptography`."""
+        return int(needs("sage._accel", "backend")()["engine"] == "libcrypto")
+
     def peakmem_100000_sessions(self) -> list[Any]:
         make, role = self.Session.v0_10, self.role
         return [make(SEED, TH, role) for _ in range(100_000)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_LABEL, _BAR, _RIGHT = 400, 240, 150
+_LABEL, _BAR, _RIGHT = 470, 240, 170
 _ROW, _TOP, _BOTTOM = 26, 34, 12
 _FULL = 100.0
 

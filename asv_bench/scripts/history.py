@@ -28,14 +28,13 @@ from asv_tools import (
 # What old commits are measured by: a commit takes a minute and not five. What waits for
 # sockets, fills tables or spends its time in other libraries is left to `make bench`.
 CORE = (
-    r"^(ratios|handshake|wire|importing|peers)\.",
+    r"^(ratios|handshake|wire)\.",
     r"^session\.(Records|Allocations|Refusals)\.",
     r"^session\.Streams\.time_(seal|open)_1000",
     r"^sessions\.(Sessions|Keys|Window|Weight)\.",
     r"^envelope\.Envelope\.",
     r"^encoding\.Json\.",
     r"^identity\.(Names|Records)\.",
-    r"^http\.Signature\.time_(sign|verify)",
     r"^resolution\.Resolution\.time_hit",
 )
 
