@@ -1,4 +1,5 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+# cython: binding=False, embedsignature=True, embedsignature.format=clinic
 """The kernels of a session, compiled: the twin of `_core_py`, which is the specification.
 
 Same names, same results, same errors, same texts. Public functions take untyped
@@ -849,7 +850,7 @@ cdef class SessionCore:
                 memmove(record.target, record.source, size)
                 record.source = record.target
             memcpy(wire, header, HEADER_BYTES)
-            self.run(<Aead>aead, True, generation, &record, 1, size, extra, 1, None)
+            self.run_one(<Aead>aead, True, generation, &record, extra)
             if self.is_closed:  # while this was under way
                 self.refuse()
             return aead
@@ -965,9 +966,7 @@ cdef class SessionCore:
             record.seq = seq
             record.chosen = True
             memcpy(record.nonce, nonce, NONCE_BYTES)
-            self.run(
-                <Aead>aead, False, generation, &record, 1, record.size, extra, 1, None
-            )
+            self.run_one(<Aead>aead, False, generation, &record, extra)
             if record.verdict == FORGED:
                 sage_wipe(out, record.size)  # nobody is to see what it claims
                 self.count_failure()
@@ -1189,6 +1188,44 @@ cdef class SessionCore:
             start = stop
         if sealing and self.is_closed:  # while this was under way
             self.refuse()
+        return 0
+
+    @cython.final
+    cdef inline int run_one(
+        self,
+        Aead aead,
+        bint sealing,
+        int64_t generation,
+        Record *record,
+        bytes extra,
+    ) except -1:
+        """Do what `run` does, with nothing in the way of a short record."""
+        cdef uint8_t aad[USUAL_AAD_BYTES]
+        cdef Py_ssize_t aad_bytes = aad_size(self.plan, extra)
+        cdef bint right = True
+        if (
+            record.size >= UNLOCKED_MIN_BYTES
+            or aad_bytes > USUAL_AAD_BYTES
+            or aead.busy
+        ):
+            return self.run(
+                aead, sealing, generation, record, 1, record.size, extra, 1, None
+            )
+        write_aad(
+            aad,
+            self.plan,
+            &self.block[BOUND],
+            self.direction_out if sealing else self.direction_in,
+            record.seq,
+            extra,
+        )
+        if sealing:
+            right = seal_record(aead.context, record, aad, aad_bytes)
+        else:
+            record.verdict = open_record(aead.context, record, aad, aad_bytes)
+            right = record.verdict != FAILED
+        if not right:
+            refuse_memory()
         return 0
 
     @cython.final
