@@ -58,7 +58,7 @@ async def test_a_stall_is_counted_at_every_message_behind_it(
     assert tally.answered == tally.sent
     # Some thirty were meant to leave during the stall, ever less late.
     late = sum(second.latency.count for second in tally.seconds())
-    assert late == tally.answered >= 60
+    assert late == tally.answered > 40
     assert tally.latency.max_s >= 0.3
     assert tally.latency.percentiles_s[90.0] >= 0.1
 
