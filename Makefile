@@ -189,9 +189,10 @@ http-ratios: $(STAMPS)/with-all $(CORE) ## measure what signed HTTP costs, and j
 # install: clang for the one, valgrind for the other.
 SECONDS ?= 60
 ENGINE ?=
+SHOW ?=
 
 fuzz: $(STAMPS)/with-fuzz ## fuzz the compiled core under sanitizers for SECONDS=60
-	@$(PY) tests/fuzz/run.py --seconds $(SECONDS) --engine "$(ENGINE)"
+	@$(PY) tests/fuzz/run.py --seconds $(SECONDS) --engine "$(ENGINE)" --show $(SHOW)
 
 valgrind: $(STAMPS)/with-test ## run the unit tests of the compiled core under valgrind
 	@$(PY) tests/fuzz/memcheck.py

@@ -328,7 +328,7 @@ cdef class SessionCore:
             return
         if plan.is_stream:
             bound = PyBytes_FromStringAndSize(<char *>&self.block[BOUND], KEY_BYTES)
-            self.expand(SEED, plan.root_label + bound, SEED, KEY_BYTES)
+            self.expand(plan.root_label + bound, &self.block[SEED], KEY_BYTES)
         self.derive_key(self.direction_out, 0, KEY_OUT)
         self.derive_key(self.direction_in, 0, KEY_IN)
 
@@ -1372,15 +1372,29 @@ cdef class SessionCore:
         cdef bytes label = self.plan.labels[direction]
         cdef Py_ssize_t size = PyBytes_GET_SIZE(label)
         cdef Py_ssize_t bound_bytes = 0 if self.plan.is_draft1 else KEY_BYTES
-        if not bound_bytes and not generation:  # only a receiver goes back to the first
-            memcpy(&self.block[where], &self.block[BOUND], KEY_BYTES)
-            return 0
+        if not bound_bytes and not generation:
+            return self.first_key(direction, &self.block[where])
         cdef bytes info = PyBytes_FromStringAndSize(NULL, size + bound_bytes + 8)
         cdef char *at = PyBytes_AS_STRING(info)
         memcpy(at, PyBytes_AS_STRING(label), size)
         memcpy(at + size, &self.block[BOUND], bound_bytes)
         store_be64(at + size + bound_bytes, generation)
-        return self.expand(SEED, info, where, KEY_BYTES)
+        return self.expand(info, &self.block[where], KEY_BYTES)
+
+    @cython.final
+    cdef int first_key(self, uint8_t direction, uint8_t *key) except -1:
+        """Write the draft's key of a direction before any rekeying."""
+        cdef uint8_t directional[4 * KEY_BYTES]
+        if direction == self.direction_in:
+            memcpy(key, &self.block[BOUND], KEY_BYTES)
+            return 0
+        # A sender that others overtook: the block holds its newer key alone.
+        try:
+            self.expand(self.plan.block_labels[1], directional, 4 * KEY_BYTES)
+            memcpy(key, directional + _DRAFT1_KEYS[direction] - 64, KEY_BYTES)
+        finally:
+            sage_wipe(directional, 4 * KEY_BYTES)
+        return 0
 
     @cython.final
     cdef int derive_draft1(self) except -1:
@@ -1416,17 +1430,18 @@ cdef class SessionCore:
         return 0
 
     @cython.final
-    cdef int expand(self, int secret, bytes info, int where, int size) except -1:
+    cdef int expand(self, bytes info, uint8_t *out, int size) except -1:
+        """Expand the seed, which may lie where the result goes."""
         if self.direct:
             if not expand_into(
-                &self.block[secret],
+                &self.block[SEED],
                 <const uint8_t *>PyBytes_AS_STRING(info), PyBytes_GET_SIZE(info),
-                &self.block[where], size,
+                out, size,
             ):
                 refuse_memory()
             return 0
-        prk = self.view(secret, KEY_BYTES)
-        key = self.view(where, size)
+        prk = self.view(SEED, KEY_BYTES)
+        key = PyMemoryView_FromMemory(<char *>out, size, PyBUF_WRITE)
         try:
             hkdf_expand_into(prk, info, key)
         finally:

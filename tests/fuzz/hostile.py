@@ -78,8 +78,8 @@ class Bytes(bytes):
 class Bytearray(bytearray):
     """The same lies, told by what can be written to."""
 
-    __len__, __getitem__ = Bytes.__len__, Bytes.__getitem__  # type: ignore[assignment]
-    __iter__, __bytes__ = Bytes.__iter__, Bytes.__bytes__  # type: ignore[assignment]
+    __len__, __getitem__ = Bytes.__len__, Bytes.__getitem__
+    __iter__, __bytes__ = Bytes.__iter__, Bytes.__bytes__
 
 
 class Float(float):

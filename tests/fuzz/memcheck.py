@@ -76,7 +76,7 @@ def main() -> int:
 def is_ours(error: ElementTree.Element) -> bool:
     """Return whether a stack of an error leads through the core."""
     return any(
-        Path(frame.findtext("obj", "")).name.startswith("_core.")
+        Path(frame.findtext("obj") or "").name.startswith("_core.")
         for frame in error.iter("frame")
     )
 

@@ -46,7 +46,8 @@ def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
     """Keep what concerns the compiled core, and ask for few examples."""
-    kept, left_out = [], []
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         (kept if is_wanted(item) else left_out).append(item)
         lower(getattr(item, "obj", None))

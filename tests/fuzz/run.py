@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--compiler", default=os.environ.get("FUZZ_CC", "clang"))
     parser.add_argument("--engine", default="", help="SAGE_ENGINE, if not the default")
+    parser.add_argument("--show", nargs="*", default=[], help="run these inputs only")
     options = parser.parse_args()
     if not shutil.which(options.compiler):
         print("fuzzing needs clang: apt-get install clang", file=sys.stderr)
@@ -57,6 +58,10 @@ def main() -> int:
     SANITIZED.build(options.compiler)
     plant()
     environment = surroundings(options.engine)
+    if options.show:
+        shown = run_target(environment, "show", *options.show)
+        print(shown.output)
+        return int(shown.status != 0)
     leak_s = max(int(options.seconds * LEAK_SHARE), 5)
     fuzzed = run_target(
         environment,

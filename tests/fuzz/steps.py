@@ -71,7 +71,10 @@ class Call(Step):
         *found, value = outcome(getattr(target, self.method), *arguments, **keywords)
         if found[0] == "value" and self.method.startswith("seal"):
             stage.note(who, records_of(self.method, value, arguments))
-        given = [*arguments, *keywords.values()]
+        given = [
+            *arguments,
+            *(keywords[name] for name in ("now", "aad") if name in keywords),
+        ]
         after = [contents(one) for one in given]
         if self.method == "open_batch" and isinstance(found[0], type):
             after[: len(before)] = [

@@ -19,7 +19,6 @@ sys.setswitchinterval(1e-5)  # before anything races
 
 from differential import (  # noqa: E402
     compiled,
-    run_both,
     run_input,
     run_one,
     steps_of,
@@ -58,7 +57,7 @@ class Fuzzed:
 
 
 def fuzz(arguments: list[str]) -> None:
-    import atheris
+    import atheris  # type: ignore[import-untyped]
 
     atheris.Setup([sys.argv[0], *arguments], Fuzzed())
     atheris.Fuzz()
@@ -103,9 +102,9 @@ def leaks(seconds: float, corpus: Path) -> int:
 def show(paths: list[str]) -> None:
     for path in paths:
         data = Path(path).read_bytes()
-        for step in steps_of(data):
-            print(step)
-        run_both(data)
+        for number, step in enumerate(steps_of(data)):
+            print(f"{number:3} {step}", flush=True)
+        run_input(data)
 
 
 def lost() -> int:
