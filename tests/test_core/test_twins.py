@@ -339,10 +339,13 @@ def test_the_same_surface(name):
             second.__doc__.partition("\n")[0].rstrip(".")
         )
         if callable(first):
-            assert [
-                (p.name, p.kind, p.default)
-                for p in [*inspect.signature(first).parameters.values()][1:]  # self
-            ] == [
-                (p.name, p.kind, p.default)
-                for p in [*inspect.signature(second).parameters.values()][1:]
-            ]
+            assert (
+                [
+                    (p.name, p.kind, p.default)
+                    for p in [*inspect.signature(first).parameters.values()][1:]  # self
+                ]
+                == [
+                    (p.name, p.kind, p.default)
+                    for p in [*inspect.signature(second).parameters.values()][1:]
+                ]
+            )
