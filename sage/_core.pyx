@@ -33,8 +33,8 @@ from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memmove, memset
 
+from _thread import allocate_lock, start_new_thread
 from os import urandom
-from threading import Thread
 from time import sleep
 
 from ._arguments import flat, listed, matrix, matrix_like, matrix_out, note, workers
@@ -1243,7 +1243,7 @@ cdef class SessionCore:
     ) except -1:
         """Seal or open the chosen records, all of one generation, ``total`` bytes.
 
-        ``kept`` is what they point into, for threads that outlive an interrupted call.
+        ``kept`` is what they point into, for every thread to hold.
         """
         cdef Plan plan = self.plan
         cdef uint8_t direction = self.direction_out if sealing else self.direction_in
@@ -1322,16 +1322,21 @@ cdef class SessionCore:
             share.kept = kept
             shares.append(share)
             start = stop
-        others = [Thread(target=share) for share in shares[1:]]
-        begun = []
+        begun, left = [], shares[:1]
         try:
-            for other in others:
-                other.start()
-                begun.append(other)
-            shares[0]()
+            for share in shares[1:]:
+                share.working = allocate_lock()
+                share.working.acquire()
+                try:
+                    start_new_thread(share, ())
+                except RuntimeError:  # there is none to be had
+                    left.append(share)
+                else:
+                    begun.append(share.working)
+            for share in left:
+                share()
         finally:
-            for other in begun:
-                other.join()
+            outlast(begun)
         for share in shares:
             if not share.right:
                 refuse_memory()
@@ -1563,6 +1568,7 @@ cdef class Share:
     cdef Py_ssize_t seq_at
     cdef bytes aad  # its own, which changes with each record
     cdef tuple kept
+    cdef object working  # a lock that is free again when a thread is done with it
     cdef bint sealing
     cdef bint right
 
@@ -1574,6 +1580,28 @@ cdef class Share:
                 self.aead.context, self.sealing, self.records, self.count,
                 aad, aad_bytes, self.seq_at,
             )
+        if self.working is not None:
+            self.working.release()
+
+
+cdef int outlast(list locks) except -1:
+    """Wait for what works on a batch, whatever a signal's handler raises meanwhile.
+
+    The caller's arrays are the caller's again once a call has ended, in whichever way:
+    nothing may be written into them any more. `Thread.join` cannot promise that, for
+    it may take a thread for dead once it was interrupted.
+    """
+    interrupted = None
+    for lock in locks:
+        while True:
+            try:
+                lock.acquire()
+                break
+            except BaseException as exc:
+                interrupted = exc
+    if interrupted is not None:
+        raise interrupted
+    return 0
 
 
 cdef inline int64_t generation_of(Plan plan, uint64_t seq, int64_t likely) noexcept:
