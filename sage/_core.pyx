@@ -551,7 +551,7 @@ cdef class SessionCore:
             self.take(seq, at)
             if not direct:
                 memcpy(room, PyBytes_AS_STRING(plaintext), size)
-        except SageError:
+        except BaseException:  # it may lie there already
             if size > 0:
                 memset(room, 0, size)
             raise
@@ -1004,11 +1004,11 @@ cdef class SessionCore:
             verdict = window_check(&self.window, seq)
             if verdict != FRESH:
                 refuse_verdict(verdict)
+            if generation != self.generation_in:
+                self.retain(generation)  # first: there may be no memory for it
             window_mark(&self.window, seq)
             self.records_received += 1
             self.touch(at)
-            if generation != self.generation_in:
-                self.retain(generation)
         finally:
             self.locked = False
         return 0
@@ -1050,19 +1050,24 @@ cdef class SessionCore:
 
         The caller holds the lock.
         """
-        if generation > self.generation_in:
-            memcpy(&self.block[KEY_BEFORE], &self.block[KEY_IN], KEY_BYTES)
-            self.generation_before = self.generation_in
-            self.opener_before = self.opener_in
-            self.opener_in = None
-            self.generation_in = NO_GENERATION
-            self.derive_key(self.direction_in, generation, KEY_IN)
-            self.generation_in = generation
-        elif generation > self.generation_before:
-            self.opener_before = None
-            self.generation_before = NO_GENERATION
-            self.derive_key(self.direction_in, generation, KEY_BEFORE)
-            self.generation_before = generation
+        if generation <= self.generation_before:
+            return 0
+        cdef uint8_t *key = &self.block[SCRATCH]
+        try:
+            self.derive_key(self.direction_in, generation, SCRATCH)
+            if generation > self.generation_in:
+                memcpy(&self.block[KEY_BEFORE], &self.block[KEY_IN], KEY_BYTES)
+                memcpy(&self.block[KEY_IN], key, KEY_BYTES)
+                self.generation_before = self.generation_in
+                self.generation_in = generation
+                self.opener_before = self.opener_in
+                self.opener_in = None
+            else:
+                memcpy(&self.block[KEY_BEFORE], key, KEY_BYTES)
+                self.generation_before = generation
+                self.opener_before = None
+        finally:
+            sage_wipe(key, KEY_BYTES)
         return 0
 
     # --- the engine `libcrypto` -----------------------------------------------------

@@ -360,9 +360,10 @@ cdef bint expand_into(
             and _evp.EVP_DigestUpdate(context, block, KEY_BYTES) == 1
             and _evp.EVP_DigestFinal_ex(context, block, NULL) == 1
         )
-        share = min(size - done, <Py_ssize_t>KEY_BYTES)
-        memcpy(out + done, block, share)
-        done += share
+        if right:  # else the key that is there stays there
+            share = min(size - done, <Py_ssize_t>KEY_BYTES)
+            memcpy(out + done, block, share)
+            done += share
     # The state of a digest is its result: start another, so that no key stays there.
     right = _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1 and right
     sage_wipe(inner, HASH_BLOCK_BYTES)
