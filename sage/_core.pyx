@@ -151,6 +151,7 @@ cdef enum:
     NONCE_BYTES = 12
     TAG_BYTES = 16
     HASH_BLOCK_BYTES = 64
+    EXPAND_MAX_BYTES = 255 * 32
     RECORD_MIN_BYTES = 36
     SESSION_ID_BYTES = 16
     COPY_MAX_BYTES = 2048  # below, copying beats making a memoryview
