@@ -90,7 +90,9 @@ def _use_libcrypto() -> tuple[str | None, str]:
     """
     try:
         from ._openssl import find
-    except ImportError as exc:  # built without _hashlib or ctypes
+    # Built without _hashlib or ctypes; or ctypes finds no memory that it may both write
+    # and execute, as on hardened systems.
+    except (ImportError, MemoryError) as exc:
         return None, f"no OpenSSL that can be called ({exc})"
     library, why = find()
     if library is None:
@@ -110,7 +112,8 @@ def _use_libcrypto() -> tuple[str | None, str]:
         )
     except ConfigError as exc:
         why = f"{why} is not used: {exc}"
-        warn(why, RuntimeWarning, stacklevel=2)
+        if _WANTED != "libcrypto":  # else it is an error
+            warn(why, RuntimeWarning, stacklevel=2)
         return None, why
     _core.use_libcrypto(True)
     return library.version, why

@@ -33,8 +33,8 @@ from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memmove, memset
 
+from _thread import allocate_lock, start_new_thread
 from os import urandom
-from threading import Thread
 from time import sleep
 
 from ._arguments import flat, listed, matrix, matrix_like, matrix_out, note, workers
@@ -151,6 +151,7 @@ cdef enum:
     NONCE_BYTES = 12
     TAG_BYTES = 16
     HASH_BLOCK_BYTES = 64
+    EXPAND_MAX_BYTES = 255 * 32
     RECORD_MIN_BYTES = 36
     SESSION_ID_BYTES = 16
     COPY_MAX_BYTES = 2048  # below, copying beats making a memoryview
@@ -551,7 +552,7 @@ cdef class SessionCore:
             self.take(seq, at)
             if not direct:
                 memcpy(room, PyBytes_AS_STRING(plaintext), size)
-        except SageError:
+        except BaseException:  # it may lie there already
             if size > 0:
                 memset(room, 0, size)
             raise
@@ -1004,11 +1005,11 @@ cdef class SessionCore:
             verdict = window_check(&self.window, seq)
             if verdict != FRESH:
                 refuse_verdict(verdict)
+            if generation != self.generation_in:
+                self.retain(generation)  # first: there may be no memory for it
             window_mark(&self.window, seq)
             self.records_received += 1
             self.touch(at)
-            if generation != self.generation_in:
-                self.retain(generation)
         finally:
             self.locked = False
         return 0
@@ -1050,19 +1051,24 @@ cdef class SessionCore:
 
         The caller holds the lock.
         """
-        if generation > self.generation_in:
-            memcpy(&self.block[KEY_BEFORE], &self.block[KEY_IN], KEY_BYTES)
-            self.generation_before = self.generation_in
-            self.opener_before = self.opener_in
-            self.opener_in = None
-            self.generation_in = NO_GENERATION
-            self.derive_key(self.direction_in, generation, KEY_IN)
-            self.generation_in = generation
-        elif generation > self.generation_before:
-            self.opener_before = None
-            self.generation_before = NO_GENERATION
-            self.derive_key(self.direction_in, generation, KEY_BEFORE)
-            self.generation_before = generation
+        if generation <= self.generation_before:
+            return 0
+        cdef uint8_t *key = &self.block[SCRATCH]
+        try:
+            self.derive_key(self.direction_in, generation, SCRATCH)
+            if generation > self.generation_in:
+                memcpy(&self.block[KEY_BEFORE], &self.block[KEY_IN], KEY_BYTES)
+                memcpy(&self.block[KEY_IN], key, KEY_BYTES)
+                self.generation_before = self.generation_in
+                self.generation_in = generation
+                self.opener_before = self.opener_in
+                self.opener_in = None
+            else:
+                memcpy(&self.block[KEY_BEFORE], key, KEY_BYTES)
+                self.generation_before = generation
+                self.opener_before = None
+        finally:
+            sage_wipe(key, KEY_BYTES)
         return 0
 
     # --- the engine `libcrypto` -----------------------------------------------------
@@ -1243,7 +1249,7 @@ cdef class SessionCore:
     ) except -1:
         """Seal or open the chosen records, all of one generation, ``total`` bytes.
 
-        ``kept`` is what they point into, for threads that outlive an interrupted call.
+        ``kept`` is what they point into, for every thread to hold.
         """
         cdef Plan plan = self.plan
         cdef uint8_t direction = self.direction_out if sealing else self.direction_in
@@ -1322,16 +1328,21 @@ cdef class SessionCore:
             share.kept = kept
             shares.append(share)
             start = stop
-        others = [Thread(target=share) for share in shares[1:]]
-        begun = []
+        begun, left = [], shares[:1]
         try:
-            for other in others:
-                other.start()
-                begun.append(other)
-            shares[0]()
+            for share in shares[1:]:
+                share.working = allocate_lock()
+                share.working.acquire()
+                try:
+                    start_new_thread(share, ())
+                except RuntimeError:  # there is none to be had
+                    left.append(share)
+                else:
+                    begun.append(share.working)
+            for share in left:
+                share()
         finally:
-            for other in begun:
-                other.join()
+            outlast(begun)
         for share in shares:
             if not share.right:
                 refuse_memory()
@@ -1563,6 +1574,7 @@ cdef class Share:
     cdef Py_ssize_t seq_at
     cdef bytes aad  # its own, which changes with each record
     cdef tuple kept
+    cdef object working  # a lock that is free again when a thread is done with it
     cdef bint sealing
     cdef bint right
 
@@ -1574,6 +1586,28 @@ cdef class Share:
                 self.aead.context, self.sealing, self.records, self.count,
                 aad, aad_bytes, self.seq_at,
             )
+        if self.working is not None:
+            self.working.release()
+
+
+cdef int outlast(list locks) except -1:
+    """Wait for what works on a batch, whatever a signal's handler raises meanwhile.
+
+    The caller's arrays are the caller's again once a call has ended, in whichever way:
+    nothing may be written into them any more. `Thread.join` cannot promise that, for
+    it may take a thread for dead once it was interrupted.
+    """
+    interrupted = None
+    for lock in locks:
+        while True:
+            try:
+                lock.acquire()
+                break
+            except BaseException as exc:
+                interrupted = exc
+    if interrupted is not None:
+        raise interrupted
+    return 0
 
 
 cdef inline int64_t generation_of(Plan plan, uint64_t seq, int64_t likely) noexcept:

@@ -245,28 +245,30 @@ cdef Opened open_record(
 class LibcryptoAead:
     """An AEAD of this engine with the methods that `cryptography` gives to its own.
 
-    For those who check the engine; sessions do not use it.
+    For those who check the engine; sessions do not use it. Its contexts live as long as
+    it does, as those of a session do: what is checked is how they are used there.
     """
 
     def __init__(self, is_aes, key):
-        """Copy a key of 32 bytes."""
-        self._is_aes = is_aes
-        self._key = bytes(key)
-        if len(self._key) != KEY_BYTES:
-            raise ValueError("the key must be 32 bytes")
+        """Set a key of 32 bytes, for each way."""
+        cdef uint8_t copied[KEY_BYTES]
+        copy_exactly(copied, KEY_BYTES, key, "key")
+        try:
+            self._sealer = new_aead(is_aes, True, copied)
+            self._opener = new_aead(is_aes, False, copied)
+        finally:
+            sage_wipe(copied, KEY_BYTES)
 
     def encrypt(self, nonce, data, aad):
         """Return ciphertext and tag."""
         cdef Record record
-        cdef bytes key = self._key, plain = bytes(data), extra = bytes(aad or b"")
+        cdef Aead aead = self._sealer
+        cdef bytes plain = bytes(data), extra = bytes(aad or b"")
         cdef bytes sealed = PyBytes_FromStringAndSize(NULL, len(plain) + TAG_BYTES)
         copy_nonce(&record, nonce)
         record.source = <const uint8_t *>PyBytes_AS_STRING(plain)
         record.target = <uint8_t *>PyBytes_AS_STRING(sealed)
         record.size = len(plain)
-        cdef Aead aead = new_aead(
-            self._is_aes, True, <const uint8_t *>PyBytes_AS_STRING(key)
-        )
         if not seal_record(
             aead.context, &record, <const uint8_t *>PyBytes_AS_STRING(extra), len(extra)
         ):
@@ -280,7 +282,8 @@ class LibcryptoAead:
             InvalidTag: it was forged.
         """
         cdef Record record
-        cdef bytes key = self._key, sealed = bytes(data), extra = bytes(aad or b"")
+        cdef Aead aead = self._opener
+        cdef bytes sealed = bytes(data), extra = bytes(aad or b"")
         copy_nonce(&record, nonce)
         if len(sealed) < TAG_BYTES:
             raise InvalidTag
@@ -288,9 +291,6 @@ class LibcryptoAead:
         record.source = <const uint8_t *>PyBytes_AS_STRING(sealed)
         record.target = <uint8_t *>PyBytes_AS_STRING(plain)
         record.size = len(plain)
-        cdef Aead aead = new_aead(
-            self._is_aes, False, <const uint8_t *>PyBytes_AS_STRING(key)
-        )
         cdef Opened verdict = open_record(
             aead.context, &record, <const uint8_t *>PyBytes_AS_STRING(extra), len(extra)
         )
@@ -360,9 +360,10 @@ cdef bint expand_into(
             and _evp.EVP_DigestUpdate(context, block, KEY_BYTES) == 1
             and _evp.EVP_DigestFinal_ex(context, block, NULL) == 1
         )
-        share = min(size - done, <Py_ssize_t>KEY_BYTES)
-        memcpy(out + done, block, share)
-        done += share
+        if right:  # else the key that is there stays there
+            share = min(size - done, <Py_ssize_t>KEY_BYTES)
+            memcpy(out + done, block, share)
+            done += share
     # The state of a digest is its result: start another, so that no key stays there.
     right = _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1 and right
     sage_wipe(inner, HASH_BLOCK_BYTES)
@@ -375,15 +376,24 @@ def libcrypto_expand_into(prk, bytes info, out):
     """Fill a writable buffer from a 32-byte key; for those who check the engine."""
     cdef uint8_t key[KEY_BYTES]
     cdef Py_buffer held
-    copy_exactly(key, KEY_BYTES, prk, "prk")
-    borrow(out, 1, &held)
-    cdef bint right = expand_into(
-        key,
-        <const uint8_t *>PyBytes_AS_STRING(info),
-        PyBytes_GET_SIZE(info),
-        <uint8_t *>held.buf,
-        held.len,
-    )
-    PyBuffer_Release(&held)
+    cdef bint right = True
+    borrow(out, 0, &held)
+    cdef Py_ssize_t size = held.len
+    cdef bint fits = 1 <= size <= EXPAND_MAX_BYTES  # the block counter is a byte
+    try:
+        copy_exactly(key, KEY_BYTES, prk, "prk")
+        right = not fits or expand_into(
+            key,
+            <const uint8_t *>PyBytes_AS_STRING(info),
+            PyBytes_GET_SIZE(info),
+            <uint8_t *>held.buf,
+            size,
+        )
+    finally:
+        PyBuffer_Release(&held)
+        sage_wipe(key, KEY_BYTES)
+    if not fits:
+        text = f"HKDF output must be 1..{EXPAND_MAX_BYTES} bytes, not {size}"
+        raise UsageError(text)
     if not right:
         refuse_memory()

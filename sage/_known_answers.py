@@ -69,19 +69,35 @@ def _seals(
     with memoryview(key) as view:
         aead = make(view)
     key[:] = bytes(len(key))
-    if aead.encrypt(case.nonce, case.plaintext, case.aad) != case.sealed:
-        return False
-    if aead.decrypt(case.nonce, case.sealed, case.aad) != case.plaintext:
-        return False
-    for at in (0, len(case.sealed) - 1):  # the ciphertext, and the tag
-        forged = bytearray(case.sealed)
-        forged[at] ^= 1
-        try:
-            aead.decrypt(case.nonce, bytes(forged), case.aad)
-        except invalid_tag:
-            continue
-        return False
-    return True
+    return (
+        _answers(aead, case)
+        and all(
+            _refuses(aead, invalid_tag, case, at)
+            for at in (0, len(case.sealed) - 1)  # the ciphertext, and the tag
+        )
+        # A key is used again and again, after a forgery, too.
+        and _answers(aead, case)
+    )
+
+
+def _answers(aead: Any, case: _Sealed) -> bool:
+    nonce, aad = case.nonce, case.aad
+    sealed: bytes = aead.encrypt(nonce, case.plaintext, aad)
+    return sealed == case.sealed and (
+        aead.decrypt(nonce, case.sealed, aad) == case.plaintext
+    )
+
+
+def _refuses(
+    aead: Any, invalid_tag: type[Exception], case: _Sealed, at: int
+) -> bool:
+    forged = bytearray(case.sealed)
+    forged[at] ^= 1
+    try:
+        aead.decrypt(case.nonce, bytes(forged), case.aad)
+    except invalid_tag:
+        return True
+    return False
 
 
 def _expands(

@@ -71,7 +71,7 @@ def find() -> tuple[Library | None, str]:
     ):
         try:
             library = _open(name, file)
-        except (OSError, LookupError) as exc:
+        except Exception as exc:  # auditing hooks refuse with any they like
             why.append(f"{name}: {exc}")
         else:
             return library, f"OpenSSL {library.version} behind {name}"

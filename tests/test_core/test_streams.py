@@ -366,3 +366,13 @@ def test_what_each_layout_needs(twin):
     ]:
         with pytest.raises(UsageError, match=text):
             core(*arguments, **kwargs)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_draft1_records_of_a_batch_that_threads_share(twin, role):
+    """Each thread sets the key of its direction anew, and not the peer's."""
+    alone, shared = (draft1(twin, role) for _ in range(2))
+    texts = [bytes([number]) * 5000 for number in range(6)]
+    records = shared.seal_many(texts, threads=3, now=1.0)
+    assert records == alone.seal_many(texts, now=1.0)
+    assert draft1(twin, role.other).open_many(records, threads=3, now=1.0) == texts
