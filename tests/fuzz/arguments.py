@@ -169,7 +169,6 @@ class Arguments:
     def hands(self) -> Recipe:
         """Return how many threads a batch may use."""
         kind = self.reader.below(24)
-        self.comparable &= kind < 21  # the twin may not count them
         if kind > 22:
             return self.strange()
         number = self.reader.pick((0, -1, 2**70)) if kind > 20 else max(kind - 17, 1)

@@ -221,8 +221,8 @@ def quarters(buffer: bytearray) -> memoryview:
 
 def wire_of(stage: Stage, kind: int, count: int, flip: int) -> Any:
     """Return the last records that are of one size, one bit of them changed or none."""
-    width = len(stage.record(0)[1])
     records = [stage.record(back)[1] for back in range(count)]
+    width = len(records[0])
     data = bytearray(b"".join(one for one in records if len(one) == width))
     if flip % 3 == 1:
         data[flip % len(data)] ^= 1 << flip % 8

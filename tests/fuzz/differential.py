@@ -22,7 +22,7 @@ from sage import _core as compiled
 from sage import _core_py as pure
 from sage.types import Role
 
-__all__ = ["Mismatch", "run_both", "run_input", "run_one"]
+__all__ = ["Mismatch", "compiled", "run_both", "run_input", "run_one", "steps_of"]
 
 STEPS_MAX = 40
 RACE_STEPS_MAX = 12

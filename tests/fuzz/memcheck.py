@@ -87,7 +87,7 @@ def show(error: ElementTree.Element) -> None:
     )
     for stack in error.iter("stack"):
         for frame in list(stack.iter("frame"))[:SHOWN_FRAMES]:
-            where = frame.findtext("file") or frame.findtext("obj", "")
+            where = frame.findtext("file") or frame.findtext("obj") or ""
             name = frame.findtext("fn", frame.findtext("ip", ""))
             print(f"    {name} ({Path(where).name}:{frame.findtext('line', '')})")
         print("    --")

@@ -64,9 +64,10 @@ class Stage:
 
     def record(self, which: int) -> tuple[int, bytes]:
         """Return one that was sent, the newest first, and who should open it."""
-        if not self.sent:
+        sent = self.sent[:]  # threads add to it
+        if not sent:
             return 0, bytes(40)
-        who, record = self.sent[-1 - which % len(self.sent)]
+        who, record = sent[-1 - which % len(sent)]
         return who ^ 1, record
 
     def note(self, who: int, records: list[bytes]) -> None:

@@ -8,8 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from inspect import signature
 from typing import Any
 
 from stage import Stage, contents, is_free, outcome
@@ -65,16 +63,11 @@ class Call(Step):
         target = stage.session(who)
         arguments = [recipe(stage) for recipe in self.arguments]
         keywords = {name: recipe(stage) for name, recipe in self.keywords.items()}
-        if "threads" not in parameters(stage.core.SessionCore, self.method):
-            keywords.pop("threads", None)
         before = [contents(one) for one in arguments]
         *found, value = outcome(getattr(target, self.method), *arguments, **keywords)
         if found[0] == "value" and self.method.startswith("seal"):
             stage.note(who, records_of(self.method, value, arguments))
-        given = [
-            *arguments,
-            *(keywords[name] for name in ("now", "aad") if name in keywords),
-        ]
+        given = [*arguments, *keywords.values()]
         after = [contents(one) for one in given]
         if self.method == "open_batch" and isinstance(found[0], type):
             after[: len(before)] = [
@@ -88,11 +81,6 @@ class Call(Step):
             bytes(stage.arena),
             stage.facts(who),
         )
-
-
-@cache
-def parameters(core: Any, method: str) -> list[str]:
-    return list(signature(getattr(core, method)).parameters)
 
 
 def is_left(before: Any, after: Any) -> bool:

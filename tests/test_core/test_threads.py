@@ -11,6 +11,7 @@ import pytest
 
 from sage.errors import LimitReached, ReplayError, SessionClosed
 from sage.session import STREAM
+from sage.session.profile import draft1_profile
 from sage.types import Role
 
 
@@ -131,6 +132,28 @@ def test_generations_that_threads_cross_together(twin):
     opened = grace.open_many(records)
     assert sorted({row[0] for row in opened}) == list(range(8))
     assert len(opened) == 8 * 600
+
+
+@pytest.mark.parametrize(("size", "generation"), [(1, 7), (5000, 7), (5000, 1000)])
+def test_the_drafts_first_key_when_threads_go_back_to_it(twin, size, generation):
+    """It is not derived as the others are, and each direction has its own."""
+    ada, grace = (
+        twin.SessionCore(
+            draft1_profile(generation), bytes(32), None, role, session_id=bytes(16)
+        )
+        for role in Role
+    )
+    records = []
+
+    def work(number):
+        for _ in range(50):
+            records.append(ada.seal(bytes([number]) * size))
+        records.extend(ada.seal_many([bytes([number]) * size] * 50, threads=2))
+
+    run_together(work)
+    records.sort()
+    opened = grace.open_many(records, threads=2)
+    assert Counter(row[0] for row in opened) == dict.fromkeys(range(8), 100)
 
 
 @pytest.mark.parametrize("size", [16, 300_000])
