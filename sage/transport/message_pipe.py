@@ -28,6 +28,7 @@ from ..limits import (
     PING_INTERVAL_S,
 )
 from .deadline import within
+from .framing import Framing
 
 __all__ = ["MessagePipe"]
 
@@ -51,6 +52,7 @@ class MessagePipe(asyncio.Protocol):
         "_deadline",
         "_drainers",
         "_frames",
+        "_framing",
         "_heard",
         "_held",
         "_is_text",
@@ -76,7 +78,7 @@ class MessagePipe(asyncio.Protocol):
         on_ended: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._frames = frames
+        self._frames, self._framing = frames, Framing(frames)
         self._transport, self._on_ended = transport, on_ended
         self._messages: deque[str | bytes] | None = None
         self._queued = 0
@@ -137,14 +139,11 @@ class MessagePipe(asyncio.Protocol):
             await within(timeout_s, self._drain(), "sending", may_have_run=True)
         if self.lost is not None:
             raise ConnectionLost(self.lost)
-        try:
-            if text:
-                self._frames.send_text(message)
-            else:
-                self._frames.send_binary(message)
-        except InvalidState:
-            raise ConnectionLost("the connection is closing") from None
-        self._write()
+        frame = self._framing.encode(message, text=text)
+        if frame is not None:
+            self._transport.write(frame)
+        else:
+            self._send_by_library(message, text)
 
     async def ping(self, *, timeout_s: float) -> None:
         """Ask the other end for a sign of life, and wait for it.
@@ -186,11 +185,7 @@ class MessagePipe(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what arrived apart."""
         self._heard = self._loop.time()
-        self._frames.receive_data(data)
-        for event in self._frames.events_received():
-            self._take(cast(Frame, event))
-            # The parser remembers its last frame, which may have been long.
-            cast(Frame, event).data = b""
+        self._framing.feed(data, take=self._put, pass_on=self._parse)
         if self._frames.writes:
             self._answer()
         if self._waiter is not None and self._messages and not self._waiter.done():
@@ -223,6 +218,14 @@ class MessagePipe(asyncio.Protocol):
 
     # --- receiving --------------------------------------------------------------------
 
+    def _parse(self, data: bytes) -> None:
+        """Let the library take apart what `Framing` does not."""
+        self._frames.receive_data(data)
+        for event in self._frames.events_received():
+            self._take(cast(Frame, event))
+            # The parser remembers its last frame, which may have been long.
+            cast(Frame, event).data = b""
+
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
             self._note_sign_of_life()
@@ -231,26 +234,24 @@ class MessagePipe(asyncio.Protocol):
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
             if frame.fin:
-                self._put(frame.data)
+                self._put(bytes(frame.data), self._is_text)
             else:
                 self._parts = bytearray(frame.data)
         elif self._parts is not None:
             self._parts += frame.data
             if frame.fin:
                 data, self._parts = self._parts, None
-                self._put(data)
+                self._put(bytes(data), self._is_text)
 
-    def _put(self, data: bytes | bytearray | memoryview) -> None:
-        message: str | bytes
-        if self._is_text:
+    def _put(self, data: bytes, is_text: bool) -> None:
+        message: str | bytes = data
+        if is_text:
             try:
                 message = str(data, "utf-8")
             except UnicodeDecodeError:
                 self._frames.fail(1007, "not UTF-8")
                 self._lose(self._reason(None))  # nothing behind it is a message
                 return
-        else:
-            message = bytes(data)
         if self._messages is None:
             self._messages = deque()
         self._messages.append(message)
@@ -282,6 +283,16 @@ class MessagePipe(asyncio.Protocol):
         return bool(self._messages) or self.lost is not None
 
     # --- sending ----------------------------------------------------------------------
+
+    def _send_by_library(self, message: bytes, text: bool) -> None:
+        try:
+            if text:
+                self._frames.send_text(message)
+            else:
+                self._frames.send_binary(message)
+        except InvalidState:
+            raise ConnectionLost("the connection is closing") from None
+        self._write()
 
     def _write(self) -> None:
         for data in self._frames.data_to_send():
