@@ -17,8 +17,10 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
-from websockets.frames import Opcode
-from websockets.frames import apply_mask  # type: ignore[attr-defined]  # C, or Python
+from websockets.frames import (
+    Opcode,
+    apply_mask,  # type: ignore[attr-defined]  # C, or Python
+)
 from websockets.protocol import CLIENT, Protocol, State
 from websockets.streams import StreamReader
 
