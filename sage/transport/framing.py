@@ -17,10 +17,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
-from websockets.frames import (
-    Opcode,
-    apply_mask,  # type: ignore[attr-defined]  # C, or Python
-)
+from websockets.frames import Opcode, apply_mask  # type: ignore[attr-defined]
 from websockets.protocol import CLIENT, Protocol, State
 from websockets.streams import StreamReader
 
@@ -60,7 +57,7 @@ class Framing:
         # Whoever reads the library's log wants every frame in it.
         self._is_ours = not frames.extensions and not frames.debug
         # What came with the upgrade may have left the library within a frame.
-        self._is_aligned = _is_between_frames(frames)
+        self._is_aligned = self._is_ours and _is_between_frames(frames)
         self._begun = b""  # of a message's frame, less than all
         self._owed = 0  # how much of its frame the library has not got yet
 
@@ -95,6 +92,8 @@ class Framing:
             if self._owed:
                 end, is_message = start + self._owed, False
             elif (body := _payload_start(data, start)) > size:
+                if not self._may_be_message(data[start : start + 2]):
+                    break
                 self._begun = data[start:]
                 return
             else:
@@ -114,6 +113,10 @@ class Framing:
         if start < size or not data:
             pass_on(data[start:])
             self._is_aligned = self._is_ours and _is_between_frames(frames)
+
+    def _may_be_message(self, begun: bytes) -> bool:
+        """Whether a header may become a message's: the library need not refuse it."""
+        return self._is_message(begun[0], begun[1] if begun[1:] else ~self._mark, 0)
 
     def _is_message(self, first: int, second: int, length: int) -> bool:
         """Whether a frame is a whole message that breaks no rule."""
