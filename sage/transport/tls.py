@@ -275,6 +275,8 @@ class TlsTransport(asyncio.Transport):
                 self._end(exc)
             if not self.is_reading() or self._loop.time() >= until:
                 return
+            if len(data) < TLS_RECORD_MAX_BYTES:
+                return  # the last for now, most likely; else the loop calls again
 
     # --- writing ----------------------------------------------------------------------
 
