@@ -275,8 +275,6 @@ class TlsTransport(asyncio.Transport):
                 self._end(exc)
             if not self.is_reading() or self._loop.time() >= until:
                 return
-            if len(data) < TLS_RECORD_MAX_BYTES:
-                return  # the last for now, most likely; else the loop calls again
 
     # --- writing ----------------------------------------------------------------------
 
