@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from ..envelope import Request, Response, decode_envelope
 from ..errors import Code, ConnectionLost, ProtocolError, SageError
@@ -49,9 +51,11 @@ class SocketCourier:
         finally:
             self._waiting.pop(request.id, None)
 
-    async def send_record(self, record: bytes, *, timeout_s: float) -> None:
+    def send_record(
+        self, record: bytes, *, timeout_s: float
+    ) -> Coroutine[Any, Any, None]:
         """Send one record of a stream; see `Courier`."""
-        await self._socket.send_binary(record, timeout_s=timeout_s)
+        return self._socket.send_binary(record, timeout_s=timeout_s)
 
     async def check(self, *, timeout_s: float) -> None:
         """Ping, and wait for the pong; see `Courier`."""

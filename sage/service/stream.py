@@ -21,7 +21,6 @@ from typing import Protocol, Self, TypeAlias
 
 from ..errors import (
     ConnectionLost,
-    DeadlineExceeded,
     SageError,
     SessionExpired,
     UsageError,
@@ -89,6 +88,7 @@ class Stream:
         self.is_due = asyncio.Event()
         self._discarding = False
         self._failure: SageError | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def closed(self) -> bool:
@@ -119,12 +119,16 @@ class Stream:
             ResourceError: the session is used up or expired.
             UsageError: no bytes, too many, or after `end` or `close`.
         """
-        async with self._sending:
+        # Not `async with`, which costs as much as the rest of this.
+        await self._sending.acquire()
+        try:
             self._require_live()
             await self._transmit(self._records.seal(data, now=self._clock.now()))
-            self._sent += 1
-            if self._sent >= self._renew_after:
-                self.is_due.set()
+        finally:
+            self._sending.release()
+        self._sent += 1
+        if self._sent >= self._renew_after:
+            self.is_due.set()
 
     async def receive(self) -> bytes:
         """Return the next record's bytes; ``b""`` once the peer has ended.
@@ -270,8 +274,16 @@ class Stream:
             await self._give_up(error)
             raise error
         self._arrived.clear()
-        with contextlib.suppress(DeadlineExceeded):
-            await within(limit, self._arrived.wait(), "waiting for a record")
+        if self._timer is None:
+            # One for many waits: most last for less than a millisecond.
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(limit, self._look_again)
+        await self._arrived.wait()
+
+    def _look_again(self) -> None:
+        """Let whoever waits see whether the stream has expired by now."""
+        self._timer = None
+        self._arrived.set()
 
     async def _wait_for_room(self) -> None:
         while self._is_full() and not self._discarding and self._failure is None:
@@ -290,6 +302,9 @@ class Stream:
 
     def _finish(self) -> None:
         self._records.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._ended.set()
         self._arrived.set()
         self._room.set()

@@ -1,8 +1,9 @@
 """``sage loadtest``: how much a service carries, and how long each message takes.
 
 `plan` says what to send, `pace` when, `link` over what; `requests` and `streams` send
-it, `tally` counts, `driver` puts them together. `responder` is the other end, `serving`
-runs it, `stage` starts it here. `report` says what came of it, `page` as HTML with the
+it, `tally` counts, `latencies` how long they took, `driver` puts them together.
+`responder` is the other end, `serving` runs it, `stage` starts it here, `cores` gives
+both one each. `report` says what came of it, `page` as HTML with the
 pictures of `plot`.
 """
 

@@ -31,12 +31,11 @@ from ..running import stopped_like_ctrl_c
 from ..terminal import make_console, make_table
 from .descriptors import allow_connections
 from .driver import Outcome, drive
-from .link import Connect
 from .pace import make_loop
 from .page import as_html
 from .plan import Mode, Plan
 from .report import as_json, rows
-from .stage import staged
+from .stage import Stage, staged
 from .watching import watching
 
 __all__ = ["loadtest"]
@@ -158,20 +157,20 @@ def _run(console: Console, plan: Plan, target: _Target | None) -> Outcome:
 
     async def run() -> Outcome:
         opening = staged(plan) if target is None else _foreign(target)
-        async with opening as (url, connect):
-            console.print(f"service   {url}")
+        async with opening as stage:
+            console.print(f"service   {stage.url}")
             if target is not None:
                 make_console(stderr=True).print(f"sage: {_OWN_ONLY}")
             with watching(console) as watch:
-                return await drive(plan, connect, watch=watch)
+                return await drive(plan, stage.connect, watch=watch, cores=stage.cores)
 
     with stopped_like_ctrl_c(), asyncio.Runner(loop_factory=make_loop) as runner:
         return runner.run(run())
 
 
 @asynccontextmanager
-async def _foreign(target: _Target) -> AsyncIterator[tuple[str, Connect]]:
-    """Yield a service's URL and what connects to it."""
+async def _foreign(target: _Target) -> AsyncIterator[Stage]:
+    """Yield where somebody else's service is."""
     agent = load_agent(target.agent, target.passphrase_file)
     tls = tls_context(None if target.ca is None else str(target.ca))
     domains = domain_of(agent.did), domain_of(target.peer)
@@ -182,7 +181,7 @@ async def _foreign(target: _Target) -> AsyncIterator[tuple[str, Connect]]:
                 target.url, agent=agent, peer=target.peer, resolver=resolver, tls=tls
             )
 
-        yield target.url, connect
+        yield Stage(url=target.url, connect=connect)
 
 
 def _write(file: Path, text: str) -> None:

@@ -41,6 +41,7 @@ class Outcome:
         server: the service's; ``None`` where it does not say.
         rss: the service's memory before and after the connections were opened;
             ``None`` where it does not say.
+        cores: ours and the service's, where each had one to itself.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Outcome:
     client: tuple[Usage, Usage]
     server: tuple[Usage, Usage] | None
     rss: tuple[int, int] | None
+    cores: tuple[int, int] | None = None
 
     @property
     def failed(self) -> int:
@@ -74,13 +76,20 @@ Watch = Callable[[str, float, Tally | None], None]
 """Is told what goes on: the phase, how much of it is done (0..1), the counts so far."""
 
 
-async def drive(plan: Plan, connect: Connect, *, watch: Watch) -> Outcome:
+async def drive(
+    plan: Plan,
+    connect: Connect,
+    *,
+    watch: Watch,
+    cores: tuple[int, int] | None = None,
+) -> Outcome:
     """Run a load to its end.
 
     Args:
         plan: the load.
         connect: opens a channel to the service.
         watch: called a few times a second.
+        cores: for the outcome; see there.
 
     Raises:
         ConfigError: hdrhistogram is not installed.
@@ -119,6 +128,7 @@ async def drive(plan: Plan, connect: Connect, *, watch: Watch) -> Outcome:
         client=(client_before, client_after),
         server=(after_opening, at_last) if known else None,  # type: ignore[arg-type]
         rss=_memory(at_first, at_last),
+        cores=cores,
     )
 
 

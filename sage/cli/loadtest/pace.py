@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from .plan import Plan
 
-__all__ = ["departures", "make_loop", "planned", "until"]
+__all__ = ["Due", "departures", "make_loop", "planned", "until"]
 
 
 def departures(plan: Plan, index: int, start: float) -> Iterator[float]:
@@ -35,6 +35,30 @@ def departures(plan: Plan, index: int, start: float) -> Iterator[float]:
         # From the start each time: a sum would drift.
         yield start + number / plan.rate
         number += plan.connections
+
+
+class Due:
+    """Hands out departures in batches.
+
+    Args:
+        times: of the departures, in order, without an end.
+        end: monotonic seconds; what is meant to leave from then on does not.
+
+    Attributes:
+        next: the first departure that was not handed out.
+    """
+
+    def __init__(self, times: Iterator[float], end: float) -> None:
+        self._times, self._end = times, end
+        self.next = next(times)
+
+    def take(self, now: float, most: int) -> list[float]:
+        """Return the departures that are due, at most so many."""
+        batch: list[float] = []
+        while self.next <= now and self.next < self._end and len(batch) < most:
+            batch.append(self.next)
+            self.next = next(self._times)
+        return batch
 
 
 def planned(plan: Plan, start: float) -> int:

@@ -30,6 +30,7 @@ def rows(outcome: Outcome) -> list[tuple[str, str]]:
         *((f"  {name}", f"{count}") for name, count in sorted(tally.errors.items())),
         *_cpu_rows(outcome),
         *_memory_rows(outcome),
+        ("cores", _cores(outcome)),
         ("backend here", outcome.client[1].core),
         ("backend there", outcome.server[1].core if outcome.server else "not known"),
     ]
@@ -69,6 +70,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             "cpu_s": outcome.cpu_s(outcome.server),
             "backend": outcome.server[1].core,
         },
+        "cores": outcome.cores and list(outcome.cores),
         "server_bytes_per_connection": outcome.per_connection_bytes,
         "seconds": [_second_json(second) for second in tally.seconds()],
     }
@@ -124,6 +126,13 @@ def _cpu(outcome: Outcome, cpu_s: float | None) -> str:
         return text
     per_message = cpu_s / whole_s / max(rate_per_s(outcome), 1e-9)
     return f"{text}, {per_message * 1e6:.0f} µs a message"
+
+
+def _cores(outcome: Outcome) -> str:
+    if outcome.cores is None:
+        return "whichever the system chose"
+    ours, theirs = outcome.cores
+    return f"{ours} for the driver alone, {theirs} for the service"
 
 
 def _memory_rows(outcome: Outcome) -> list[tuple[str, str]]:

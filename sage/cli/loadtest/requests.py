@@ -67,7 +67,7 @@ class _Sender:
             await self._send(intended)
 
     async def _send(self, intended: float) -> None:
-        self._tally.send(intended)
+        self._tally.send([intended])
         try:
             channel = await self._link.channel()
             answer = await channel.request(self._payload)
@@ -76,4 +76,4 @@ class _Sender:
         except (SageError, WrongAnswer) as exc:
             self._tally.fail(intended, exc)
         else:
-            self._tally.answer(intended, monotonic())
+            self._tally.answer([intended], monotonic())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from ... import service
@@ -12,15 +13,31 @@ from ...identity import MemoryResolver
 from ...transport.address import tls_context
 from ..demo.children import run_child
 from ..demo.stage import issue_certificates, make_agents
+from .cores import cores_apart
 from .link import Connect
 from .plan import Mode, Plan
 
-__all__ = ["staged"]
+__all__ = ["Stage", "staged"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Where a load goes.
+
+    Attributes:
+        url: of the service.
+        connect: opens a channel to it.
+        cores: ours and the service's, where each has one to itself.
+    """
+
+    url: str
+    connect: Connect
+    cores: tuple[int, int] | None = None
 
 
 @asynccontextmanager
-async def staged(plan: Plan) -> AsyncIterator[tuple[str, Connect]]:
-    """Start a service on loopback; yield its URL and what connects to it.
+async def staged(plan: Plan) -> AsyncIterator[Stage]:
+    """Start a service on loopback; yield where it is.
 
     Args:
         plan: how many connections it must hold, and over which scheme.
@@ -51,4 +68,5 @@ async def staged(plan: Plan) -> AsyncIterator[tuple[str, Connect]]:
                     url, agent=ada, peer=grace.did, resolver=resolver, tls=tls
                 )
 
-            yield url, connect
+            with cores_apart(int(child.facts["pid"])) as cores:
+                yield Stage(url=url, connect=connect, cores=cores)

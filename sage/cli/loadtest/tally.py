@@ -3,42 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from ...errors import ConfigError
-
-if TYPE_CHECKING:
-    from hdrh.histogram import HdrHistogram
+from .latencies import PERCENTILES, Latencies, Latency, make_histogram
 
 __all__ = ["PERCENTILES", "Latency", "Second", "Tally"]
-
-PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9)
-"""What a report names, and the longest of all."""
-
-# Microseconds up to two minutes, four times as long as any request may take, to three
-# significant digits: 220 KiB a histogram, whatever the number of messages.
-_LATENCY_MAX_US: Final = 120_000_000
-_DIGITS: Final = 3
 
 # The last messages may leave late, as others do. A longer backlog does not leave at
 # all.
 _LATE_S: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """How long messages took, in seconds.
-
-    Attributes:
-        count: how many.
-        max_s: the longest.
-        percentiles_s: by percentile, each of `PERCENTILES`.
-    """
-
-    count: int
-    max_s: float
-    percentiles_s: dict[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +47,11 @@ class Tally:
     """
 
     def __init__(self, start: float, end: float) -> None:
+        make_histogram()  # says now whether there will be one
         self.start, self.end = start, end
         self.sent = self.answered = 0
         self.errors: Counter[str] = Counter()
-        self._whole, self._part = _histogram(), _histogram()
+        self._whole, self._part = Latencies(), Latencies()
         self._sent_by_second: Counter[int] = Counter()
         self._second = 0
         self._last = end
@@ -89,23 +65,29 @@ class Tally:
         """Whether it is too late to send even what was meant to leave before."""
         return now >= self.end + _LATE_S
 
-    def send(self, intended: float, count: int = 1) -> None:
-        """Count messages that leave now."""
-        if self.counts(intended):
-            self.sent += count
-            self._sent_by_second[int(intended - self.start)] += count
+    def send(self, intended: Sequence[float]) -> None:
+        """Count messages that leave now, by when they were meant to, in this order."""
+        intended = self._counted(intended)
+        if not intended:
+            return
+        self.sent += len(intended)
+        first, last = (int(time - self.start) for time in (intended[0], intended[-1]))
+        if first == last:
+            self._sent_by_second[first] += len(intended)
+        else:
+            self._sent_by_second.update(int(time - self.start) for time in intended)
 
-    def answer(self, intended: float, now: float) -> None:
-        """Count one message whose answer arrived and is good."""
-        if not self.counts(intended):
+    def answer(self, intended: Sequence[float], now: float) -> None:
+        """Count messages whose answers arrived together and are good; in order."""
+        intended = self._counted(intended)
+        if not intended:
             return
         second = int(now - self.start)
         if second != self._second:
             self._turn(second)
-        self.answered += 1
+        self.answered += len(intended)
         self._last = max(self._last, now)
-        latency_us = round((now - intended) * 1e6)
-        self._part.record_value(min(max(latency_us, 1), _LATENCY_MAX_US))
+        self._part.add([(now - time) * 1e6 for time in intended])
 
     def fail(self, intended: float, error: BaseException, count: int = 1) -> None:
         """Count messages that ended with an error."""
@@ -123,7 +105,7 @@ class Tally:
     def latency(self) -> Latency:
         """Return how long all of them took."""
         self._turn(self._second)
-        return _latency(self._whole)
+        return self._whole.summary()
 
     def seconds(self) -> list[Second]:
         """Return the run by its seconds, also those in which nothing was answered."""
@@ -140,7 +122,7 @@ class Tally:
         self._turn(self._second)
         if not self.answered:
             return []
-        iterator = self._whole.get_percentile_iterator(5)
+        iterator = self._whole.histogram().get_percentile_iterator(5)
         return [
             (
                 float(item.percentile_level_iterated_to),
@@ -149,36 +131,18 @@ class Tally:
             for item in iterator
         ]
 
+    def _counted(self, intended: Sequence[float]) -> Sequence[float]:
+        if intended and self.start <= intended[0] and intended[-1] < self.end:
+            return intended
+        return [time for time in intended if self.counts(time)]
+
     def _turn(self, second: int) -> None:
         """Close the second that is being counted, in about half a millisecond."""
-        if self._part.get_total_count():
-            self._seconds.append((self._second, _latency(self._part)))
-            self._whole.add(self._part)
-            self._part = _histogram()
+        if self._part:
+            self._seconds.append((self._second, self._part.summary()))
+            self._whole.merge(self._part)
+            self._part = Latencies()
         self._second = second
 
 
 _NOTHING: Final = Latency(0, 0.0, dict.fromkeys(PERCENTILES, 0.0))
-
-
-def _histogram() -> HdrHistogram:
-    try:
-        from hdrh.histogram import HdrHistogram
-    except ModuleNotFoundError as exc:
-        raise ConfigError(
-            "a load test needs hdrhistogram: pip install 'sage-secure[cli]'; where it"
-            " has no wheel for this Python, take one that it has"
-        ) from exc
-    return HdrHistogram(1, _LATENCY_MAX_US, _DIGITS)
-
-
-def _latency(histogram: HdrHistogram) -> Latency:
-    count = int(histogram.get_total_count())
-    if not count:
-        return _NOTHING
-    values = histogram.get_percentile_to_value_dict(list(PERCENTILES))
-    return Latency(
-        count,
-        histogram.get_max_value() / 1e6,
-        {percentile: values[percentile] / 1e6 for percentile in PERCENTILES},
-    )

@@ -75,9 +75,9 @@ def outcome(plan: Plan) -> Outcome:
     """Twenty messages of a second, one of which failed."""
     tally = Tally(100.0, 101.0)
     for n in range(19):
-        tally.send(100 + n / 20)
-        tally.answer(100 + n / 20, 100 + n / 20 + 0.01 * (n + 1))
-    tally.send(100.95)
+        tally.send([100 + n / 20])
+        tally.answer([100 + n / 20], 100 + n / 20 + 0.01 * (n + 1))
+    tally.send([100.95])
     tally.fail(100.95, sage.errors.ConnectionLost("<gone> & away"))
     usage = Usage(cpu_s=1.0, rss_bytes=1 << 20, core="cython core, libcrypto engine")
     later = replace(usage, cpu_s=1.5, rss_bytes=3 << 20)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.cli.loadtest.pace import departures, make_loop, planned, until
+from sage.cli.loadtest.pace import Due, departures, make_loop, planned, until
 from sage.cli.loadtest.plan import Mode, Plan
 
 PLANS = st.builds(
@@ -46,6 +46,21 @@ def test_as_many_are_planned_as_depart_while_it_counts(
                 break
             count += time >= start
     assert count == planned(plan, start)
+
+
+@given(PLANS, st.lists(st.tuples(st.floats(0, 2), st.integers(1, 5)), max_size=30))
+def test_what_is_due_is_handed_out_once_and_in_order(plan, looks):
+    due = Due(departures(plan, 0, 100.0), 101.0)
+    now, given_out = 100 - plan.warm_up_s, []
+    for later, most in looks:
+        now += later
+        batch = due.take(now, most)
+        assert len(batch) <= most
+        assert all(time <= now and time < 101 for time in batch)
+        # Whoever has room gets all that is due.
+        assert len(batch) == most or due.next > now or due.next >= 101
+        given_out += batch
+    assert given_out == list(islice(departures(plan, 0, 100.0), len(given_out)))
 
 
 async def test_a_moment_that_has_passed_is_not_waited_for() -> None:

@@ -9,8 +9,9 @@ from sage.errors import ConnectFailed
 
 
 async def test_a_process_serves_for_as_long_as_the_block(plan: Plan) -> None:
-    async with staged(plan) as (url, connect):
-        assert url.startswith("wss://127.0.0.1:")
+    async with staged(plan) as stage:
+        connect = stage.connect
+        assert stage.url.startswith("wss://127.0.0.1:")
         channel = await connect()
         assert await channel.request(b"hello") == b"hello"
         usage = Usage.decode(await channel.request(USAGE_QUESTION))

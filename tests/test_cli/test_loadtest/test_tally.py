@@ -14,7 +14,7 @@ from sage.errors import AuthenticationError, Code, ConfigError, ConnectionLost
 def test_percentiles_are_those_of_a_sorted_list(latencies: list[float]) -> None:
     tally = Tally(0.0, 1.0)
     for latency in latencies:
-        tally.answer(0.5, 0.5 + latency)
+        tally.answer([0.5], 0.5 + latency)
     ordered = sorted(latencies)
     found = tally.latency
     assert found.count == tally.answered == len(latencies)
@@ -34,22 +34,22 @@ def test_only_what_was_meant_to_leave_in_its_time_counts() -> None:
     tally = Tally(10.0, 20.0)
     for intended in (9.99, 20.0, 25.0):
         assert not tally.counts(intended)
-        tally.send(intended)
-        tally.answer(intended, 15.0)
+        tally.send([intended])
+        tally.answer([intended], 15.0)
         tally.fail(intended, ConnectionLost("x"))
     assert (tally.sent, tally.answered, tally.errors.total()) == (0, 0, 0)
     assert tally.latency.count == 0
     assert tally.seconds() == []
     assert tally.curve() == []
-    tally.answer(10.0, 10.5)
+    tally.answer([10.0], 10.5)
     assert tally.answered == 1
 
 
 def test_a_late_answer_makes_the_run_longer() -> None:
     tally = Tally(10.0, 12.0)
-    tally.answer(11.0, 11.5)
+    tally.answer([11.0], 11.5)
     assert tally.elapsed_s == 2.0
-    tally.answer(11.9, 15.0)
+    tally.answer([11.9], 15.0)
     assert tally.elapsed_s == 5.0
     assert tally.latency.max_s == pytest.approx(3.1, rel=0.001)
 
@@ -62,11 +62,11 @@ def test_a_backlog_is_not_sent_after_the_end() -> None:
 
 def test_seconds_are_told_apart_and_none_is_left_out() -> None:
     tally = Tally(0.0, 5.0)
-    tally.send(0.5, 3)
+    tally.send([0.5] * 3)
     for _ in range(3):
-        tally.answer(0.5, 0.6)
-    tally.send(3.5)
-    tally.answer(3.5, 3.7)
+        tally.answer([0.5], 0.6)
+    tally.send([3.5])
+    tally.answer([3.5], 3.7)
     first, second, third, fourth = tally.seconds()
     assert (first.offset, first.sent, first.latency.count) == (0, 3, 3)
     assert second.latency.count == third.latency.count == 0
@@ -91,7 +91,7 @@ def test_errors_are_counted_by_name_and_code() -> None:
 def test_the_curve_rises_to_all_of_them() -> None:
     tally = Tally(0.0, 5.0)
     for n in range(1, 1001):
-        tally.answer(1.0, 1.0 + n / 1000)
+        tally.answer([1.0], 1.0 + n / 1000)
     curve = tally.curve()
     assert curve == sorted(curve)
     assert curve[-1] == (100.0, pytest.approx(1.0, rel=0.001))
@@ -99,8 +99,8 @@ def test_the_curve_rises_to_all_of_them() -> None:
 
 def test_what_takes_longer_than_can_be_told_is_the_longest() -> None:
     tally = Tally(0.0, 5.0)
-    tally.answer(1.0, 1e6)
-    tally.answer(1.0, 1.0)
+    tally.answer([1.0], 1e6)
+    tally.answer([1.0], 1.0)
     assert tally.latency.max_s == pytest.approx(120, rel=0.001)
     assert tally.latency.percentiles_s[50.0] == pytest.approx(1e-6)
 
