@@ -67,3 +67,38 @@ class Threads:
         seal_many, plaintexts = session.seal_many, [bytes(1024)] * BATCH
         for _ in range(BATCHES * 4):
             seal_many(plaintexts)
+
+
+class Shared:
+    """Two threads on one batch of 64 records, in multiples of one; best of nine."""
+
+    params: ClassVar = [[1024, 16384], AEADS]
+    param_names: ClassVar = ["bytes", "aead"]
+    unit = "times the throughput of one"
+
+    def setup(self, size: int, aead: str) -> None:
+        if cores() < 2:
+            raise NotImplementedError("needs two cores")
+        Session, Role = needs("sage.session", "Session"), needs("sage.types", "Role")
+        needs_method(Session, "stream")
+        session = Session.stream(SEED, TH, bytes(16), Role.INITIATOR, aead)
+        plaintexts = [bytes(size)] * BATCH
+
+        def seal(threads: int) -> None:
+            for _ in range(BATCHES):
+                session.seal_many(plaintexts, threads=threads)
+
+        self.seal = seal
+        try:
+            session.seal_many([b""], threads=2)
+        except TypeError as exc:
+            raise NotImplementedError("batches of one thread only") from exc
+
+    def track_two_threads(self, size: int, aead: str) -> float:
+        times: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(9):
+            for threads, spent in times.items():
+                start = perf_counter()
+                self.seal(threads)
+                spent.append(perf_counter() - start)
+        return min(times[1]) / min(times[2])
