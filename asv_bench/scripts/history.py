@@ -51,6 +51,7 @@ def main() -> int:
         if options.again or not is_measured(commit, options)
     ]
     print(f"{len(missing)} of {len(commits)} commits to measure", flush=True)
+    missing = missing[: options.limit]
     failed = 0
     for number, commit in enumerate(missing, 1):
         title = git("log", "-1", "--format=%h %s", commit)
@@ -97,6 +98,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--commits", type=int, default=20, help="how many of main")
     parser.add_argument("--revision", default="HEAD", help="the newest of them")
+    parser.add_argument("--limit", type=int, help="stop after so many")
     parser.add_argument("--also", nargs="*", default=[], help="and these")
     parser.add_argument(
         "--bench", nargs="*", default=CORE, help="only these benchmarks"
