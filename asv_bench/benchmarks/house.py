@@ -6,6 +6,7 @@ import gc
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import import_module
 from statistics import median
 from typing import Any
@@ -20,8 +21,9 @@ SIZES = [64, 1024, 16384]
 STRICT = os.environ.get("SAGE_BENCH_STRICT") == "1"
 
 
+@cache
 def needs(module: str, *names: str) -> Any:
-    """Return what a commit may not have yet: one name, or several as a list.
+    """Return what a commit may not have yet: one name, or several as a tuple.
 
     Raises:
         NotImplementedError: it has not; asv then says "n/a".
@@ -33,7 +35,7 @@ def needs(module: str, *names: str) -> Any:
         if STRICT:
             raise
         raise NotImplementedError(f"{module} lacks it: {exc}") from exc
-    return found[0] if len(names) == 1 else found
+    return found[0] if len(names) == 1 else tuple(found)
 
 
 def needs_method(owner: Any, name: str) -> None:

@@ -4,6 +4,10 @@ The reference is `ChaCha20Poly1305.encrypt` without additional data, of the same
 the same run: thread CPU time, medians of 31 rounds in turn. A round trip is sealing and
 opening with everything on: header, AAD, counter, window, generation, limits, locks.
 Ratios hold on any machine, so they are the figures to watch on a shared one.
+
+glibc gives the top of its heap back to the kernel whenever 128 KiB of it are free,
+until a larger block was freed once. Batches of 16 KiB would be measured by their
+page faults, so `settle_allocator` frees one, as whoever had a large message has.
 """
 
 from __future__ import annotations
@@ -27,6 +31,11 @@ from .house import (
 version = "1"
 LOOPS = {64: 400, 1024: 300, 16384: 64}
 MANY = 64
+
+
+def settle_allocator() -> None:
+    """Let freed memory stay with the process from here on."""
+    bytearray(8 << 20)
 
 
 def encrypting(size: int, loops: int) -> Any:
@@ -55,6 +64,7 @@ class Records:
         self.ada, self.grace = (
             Session.stream(SEED, TH, STREAM_ID, role, aead) for role in Role
         )
+        settle_allocator()
         self.act, self.loops = getattr(self, f"_{how}")(size)
 
     def track_record(self, how: str, aead: str, size: int) -> float:
