@@ -98,8 +98,8 @@ def run_asv(
 def describe(machine: str) -> list[str]:
     """Return the command that tells asv of a machine.
 
-    A container's host name and memory change; a description that is committed does not,
-    and results of another description would be another graph.
+    The description is part of what a graph is of, and a container's host name and
+    memory change: so it is the committed one, for `ci` a name and nothing else.
     """
     path = RESULTS / machine / "machine.json"
     known = json.loads(path.read_text()) if path.exists() else {}
