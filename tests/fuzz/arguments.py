@@ -59,6 +59,7 @@ class Arguments:
 
     def strange(self) -> Recipe:
         make = self.reader.pick(STRANGE)
+        self.comparable &= make is not lying_int
         return lambda stage: make()
 
     def slice(self) -> Recipe:
@@ -177,9 +178,7 @@ class Arguments:
     def seq(self) -> Recipe:
         kind = self.reader.below(8)
         if kind > 6:
-            make = self.reader.pick(STRANGE)
-            self.comparable &= make is not lying_int
-            return lambda stage: make()
+            return self.strange()
         if kind < 4:
             number = self.reader.below(16)
         else:
