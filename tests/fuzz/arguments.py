@@ -209,6 +209,7 @@ class Meanwhile:
 
 def matrix_of(kind: int, data: bytes, rows: int, width: int) -> Any:
     """Return rows of bytes in one of the forms that they may have."""
+    data = data.ljust(rows * width, b"?")
     if kind < 3 or not data:
         return np.ndarray((rows, width), np.uint8, bytearray(data))
     if kind < 4:
