@@ -11,10 +11,11 @@ from sys import modules
 from typing import Any
 
 from .errors import ResourceError, SageError, UsageError
-from .limits import BATCH_MAX_THREADS
+from .limits import BATCH_MAX_THREADS, MAX_FAILED_OPENS, RECORD_MIN_BYTES
 from .types import Buffer
 
 __all__ = [
+    "check_profile",
     "flat",
     "listed",
     "matrix",
@@ -45,6 +46,30 @@ def listed(items: Iterable[Buffer], name: str) -> list[Buffer]:
     except TypeError:
         kind = type(items).__name__
         raise UsageError(f"{name} must be a sequence, not {kind}") from None
+
+
+def check_profile(profile: Any) -> None:
+    """Refuse what no `Profile` is: the kernels divide by its numbers and trust them.
+
+    Raises:
+        AttributeError, TypeError: something is missing, or of another kind.
+    """
+    labels = [*profile.key_labels, *profile.block_labels]
+    labels += (profile.session_label, profile.root_label)
+    labels += (profile.shared_key_label, profile.aad_label)
+    counts = (
+        (1, profile.generation_records, profile.max_records),
+        (1, profile.max_records, 2**48),
+        (1, profile.max_failed_opens, MAX_FAILED_OPENS),
+        (RECORD_MIN_BYTES, profile.record_max_bytes, 2**31 - 1),
+        (0, profile.caller_aad_max_bytes, 2**31 - 1),
+    )
+    if not (
+        all(type(label) is bytes for label in labels)
+        and len(profile.key_labels) == len(profile.block_labels) == 2
+        and all(type(n) is int and low <= n <= high for low, n, high in counts)
+    ):
+        raise TypeError
 
 
 def _array(data: Any, name: str) -> memoryview:

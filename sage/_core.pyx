@@ -37,8 +37,8 @@ from _thread import allocate_lock, start_new_thread
 from os import urandom
 from time import sleep
 
-from ._arguments import flat, listed, matrix, matrix_like, matrix_out, note, workers
-from ._arguments import writable
+from ._arguments import check_profile, flat, listed, matrix, matrix_like, matrix_out
+from ._arguments import note, workers, writable
 from ._crypto import (
     AESGCM,
     ChaCha20Poly1305,
@@ -1752,6 +1752,7 @@ cdef class Plan:
     cdef Py_ssize_t seq_at  # in the authenticated data
 
     def __cinit__(self, profile):
+        check_profile(profile)
         self.profile = profile
         self.name = profile.name
         self.layout = profile.layout

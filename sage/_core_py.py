@@ -41,6 +41,7 @@ from typing import Any, Final, NoReturn, Self
 from weakref import ref
 
 from ._arguments import (
+    check_profile,
     flat,
     listed,
     matrix,
@@ -1111,6 +1112,7 @@ class _Plan:
     )
 
     def __init__(self, profile: Any) -> None:
+        check_profile(profile)
         self.profile = profile
         self.name: str
         self.layout: str

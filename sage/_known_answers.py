@@ -88,9 +88,7 @@ def _answers(aead: Any, case: _Sealed) -> bool:
     )
 
 
-def _refuses(
-    aead: Any, invalid_tag: type[Exception], case: _Sealed, at: int
-) -> bool:
+def _refuses(aead: Any, invalid_tag: type[Exception], case: _Sealed, at: int) -> bool:
     forged = bytearray(case.sealed)
     forged[at] ^= 1
     try:

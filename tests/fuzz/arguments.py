@@ -59,6 +59,7 @@ class Arguments:
 
     def strange(self) -> Recipe:
         make = self.reader.pick(STRANGE)
+        self.comparable &= make is not lying_int
         return lambda stage: make()
 
     def slice(self) -> Recipe:
@@ -177,9 +178,7 @@ class Arguments:
     def seq(self) -> Recipe:
         kind = self.reader.below(8)
         if kind > 6:
-            make = self.reader.pick(STRANGE)
-            self.comparable &= make is not lying_int
-            return lambda stage: make()
+            return self.strange()
         if kind < 4:
             number = self.reader.below(16)
         else:
@@ -210,6 +209,7 @@ class Meanwhile:
 
 def matrix_of(kind: int, data: bytes, rows: int, width: int) -> Any:
     """Return rows of bytes in one of the forms that they may have."""
+    data = data.ljust(rows * width, b"?")
     if kind < 3 or not data:
         return np.ndarray((rows, width), np.uint8, bytearray(data))
     if kind < 4:

@@ -48,8 +48,9 @@ def main() -> int:
     started = time.monotonic()
     tests = subprocess.run(
         [
-            *(*VALGRIND, sys.executable, "-m", "pytest", "-p", "memcheck_plugin"),
-            *("-q", "-p", "no:cacheprovider", *(sys.argv[1:] or [TESTS])),
+            *(*VALGRIND, sys.executable, "-P", "-m", "pytest"),
+            *("-q", "-p", "memcheck_plugin", "-p", "no:cacheprovider"),
+            *(sys.argv[1:] or [TESTS]),
         ],
         cwd=ROOT,
         env=os.environ

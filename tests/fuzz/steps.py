@@ -63,17 +63,19 @@ class Call(Step):
         target = stage.session(who)
         arguments = [recipe(stage) for recipe in self.arguments]
         keywords = {name: recipe(stage) for name, recipe in self.keywords.items()}
-        before = [contents(one) for one in arguments]
+        before, arena = [contents(one) for one in arguments], bytes(stage.arena)
         *found, value = outcome(getattr(target, self.method), *arguments, **keywords)
         if found[0] == "value" and self.method.startswith("seal"):
             stage.note(who, records_of(self.method, value, arguments))
         given = [*arguments, *keywords.values()]
         after = [contents(one) for one in given]
-        if self.method == "open_batch" and isinstance(found[0], type):
+        if self.method in ("open_into", "open_batch") and isinstance(found[0], type):
             after[: len(before)] = [
                 UNTOUCHED if is_left(*both) else both[1]
                 for both in zip(before, after, strict=False)
             ]
+            if is_left(arena, bytes(stage.arena)):
+                stage.arena[:] = arena  # on both stages, for the steps that follow
         return (
             found,
             after,
@@ -84,14 +86,13 @@ class Call(Step):
 
 
 def is_left(before: Any, after: Any) -> bool:
-    """Return whether an array is as it was, or zero where it is not."""
-    if before == after or not isinstance(before, tuple):
+    """Return whether a place to write to is as it was, or zero where it is not."""
+    if isinstance(before, tuple) and isinstance(after, tuple):
+        return before[:-1] == after[:-1] and is_left(before[-1], after[-1])
+    if not (isinstance(before, bytes) and isinstance(after, bytes)):
         return bool(before == after)
-    one, other = before[-1], after[-1]
-    if not (isinstance(one, bytes) and isinstance(other, bytes)):
-        return False
-    return len(one) == len(other) and all(
-        new in (0, old) for old, new in zip(one, other, strict=True)
+    return len(before) == len(after) and all(
+        new in (0, old) for old, new in zip(before, after, strict=True)
     )
 
 

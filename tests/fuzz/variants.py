@@ -74,6 +74,7 @@ SANITIZED = Variant(
         *_COMMON,
         "-fsanitize=address,undefined,fuzzer-no-link",
         "-fno-sanitize-recover=undefined",  # a report ends the process, as others do
+        f"-fsanitize-ignorelist={HERE / 'ignored.txt'}",
     ),
     (_CORE, ("exporter", HERE / "exporter.pyx")),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,6 +20,8 @@ from sage._arguments import (
     writable,
 )
 from sage.errors import Code, SessionExpired, StaleError, UsageError
+from sage.session import V0_10
+from sage.types import Role
 
 
 @given(nps.arrays(nps.integer_dtypes(), nps.array_shapes(max_dims=3, max_side=5)))
@@ -35,6 +39,30 @@ def test_what_is_no_buffer(wrong):
         writable(wrong, 1)
     with pytest.raises(UsageError, match="out must be bytes-like"):
         matrix_out(wrong, 1, 1)
+
+
+def test_what_only_looks_like_a_profile(twin):
+    """It is refused before anything is divided by it."""
+    facts = {field.name: getattr(V0_10, field.name) for field in fields(V0_10)}
+    for wrong in (
+        {"generation_records": 0},
+        {"generation_records": True},
+        {"max_records": -1},
+        {"max_records": 2**64},
+        {"max_failed_opens": 0},
+        {"record_max_bytes": 2**62},
+        {"caller_aad_max_bytes": -1},
+        {"key_labels": ()},
+        {"key_labels": (b"one", None)},
+        {"block_labels": (b"one",)},
+        {"aad_label": None},
+        {"session_label": "text"},
+    ):
+        alike = type("Alike", (), facts | wrong)()
+        with pytest.raises(UsageError, match="must be a sage Profile, not Alike"):
+            twin.SessionCore(alike, bytes(32), bytes(32), Role.INITIATOR)
+    alike = type("Alike", (), facts)()
+    assert twin.SessionCore(alike, bytes(32), bytes(32), Role.INITIATOR).seal(b"")
 
 
 def test_nothing_is_copied_where_that_is_possible():
