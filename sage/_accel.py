@@ -90,9 +90,9 @@ def _use_libcrypto() -> tuple[str | None, str]:
     """
     try:
         from ._openssl import find
-    # Built without _hashlib or ctypes; or ctypes finds no memory that it may both write
-    # and execute, as on hardened systems.
-    except (ImportError, MemoryError) as exc:
+    # Built without _hashlib or ctypes; or ctypes, which opens a library when imported,
+    # may not, or finds no memory that it may both write and execute.
+    except Exception as exc:
         return None, f"no OpenSSL that can be called ({exc})"
     library, why = find()
     if library is None:

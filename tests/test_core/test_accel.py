@@ -1,16 +1,15 @@
-"""Which twin is taken, and how loud a broken one is."""
+"""Which twin and which engine are taken, and how loud a broken one is."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import pytest
 
 from sage import _accel
 from sage._crypto import CRYPTOGRAPHY_VERSION, openssl_version
-from sage.errors import ConfigError
+
+from .faults import LIBRARY, PRELUDE, WHY, answer, failure, needs_libcrypto, run
 
 REPORT = """
 import sage._accel as accel
@@ -33,40 +32,19 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run code in an interpreter with these of our variables and no others."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("SAGE_")}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=clean | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def failure(code: str, **environment: str) -> str:
-    """Return the last line that a failing interpreter says."""
-    done = run(code, **environment)
-    assert done.returncode == 1, done.stdout
-    return done.stderr.strip().splitlines()[-1]
-
-
-def answer(code: str, **environment: str) -> str:
-    done = run(code, **environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return done.stdout.strip()
-
-
 def test_backend_says_what_is_at_work():
     found = _accel.backend()
     assert set(found) == {"core", "engine", "openssl", "cryptography", "reason"}
     pure = os.environ.get("SAGE_NO_EXTENSIONS") == "1"
     assert found["core"] == ("python" if pure else "cython")
-    assert found["engine"] == "cryptography"
-    assert found["openssl"] == openssl_version()
+    wanted = os.environ.get("SAGE_ENGINE")
+    if pure or LIBRARY is None or wanted == "cryptography":
+        assert found["engine"] == "cryptography"
+        assert found["openssl"] == openssl_version()
+    else:
+        assert found["engine"] == "libcrypto"
+        assert found["openssl"] == LIBRARY.version
+        assert found["reason"] == f"the compiled core is installed; {WHY}"
     assert found["cryptography"] == CRYPTOGRAPHY_VERSION
     found["core"] = "changed"
     assert _accel.backend()["core"] != "changed"
@@ -91,11 +69,12 @@ def test_the_pure_twin_where_there_is_no_other():
     os.environ.get("SAGE_NO_EXTENSIONS") == "1", reason="the build is pure on purpose"
 )
 def test_the_compiled_twin_otherwise():
-    expected = "cython sage._core the compiled core is installed"
+    installed = "cython sage._core the compiled core is installed"
+    expected = f"{installed}; {WHY}"
     assert answer(REPORT) == expected
     assert answer(REPORT, SAGE_REQUIRE_EXTENSIONS="1") == expected
     assert answer(REPORT, SAGE_NO_EXTENSIONS="", SAGE_ENGINE="") == expected
-    assert answer(REPORT, SAGE_ENGINE="cryptography") == expected
+    assert answer(REPORT, SAGE_ENGINE="cryptography") == installed
 
 
 def test_absence_is_an_error_where_the_compiled_twin_is_required():
@@ -103,6 +82,11 @@ def test_absence_is_an_error_where_the_compiled_twin_is_required():
         "sage.errors.ConfigError: "
         "SAGE_REQUIRE_EXTENSIONS=1, but the compiled core is not installed"
     )
+    assert failure(ABSENT + REPORT, SAGE_ENGINE="libcrypto") == (
+        "sage.errors.ConfigError: "
+        "SAGE_ENGINE=libcrypto, but the compiled core is not installed"
+    )
+    assert answer(ABSENT + REPORT, SAGE_ENGINE="cryptography").startswith("python")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +120,15 @@ def test_a_broken_build_is_loud(error, line, required):
         ),
         (
             {"SAGE_ENGINE": "homemade"},
-            "SAGE_ENGINE must be cryptography, not 'homemade'",
+            "SAGE_ENGINE must be libcrypto or cryptography, not 'homemade'",
+        ),
+        (
+            {"SAGE_ENGINE": "Libcrypto"},
+            "SAGE_ENGINE must be libcrypto or cryptography, not 'Libcrypto'",
+        ),
+        (
+            {"SAGE_NO_EXTENSIONS": "1", "SAGE_ENGINE": "libcrypto"},
+            "SAGE_NO_EXTENSIONS and SAGE_ENGINE=libcrypto exclude each other",
         ),
     ],
 )
@@ -144,19 +136,101 @@ def test_an_environment_that_makes_no_sense(environment, text):
     assert failure(REPORT, **environment) == f"sage.errors.ConfigError: {text}"
 
 
-def test_an_engine_that_errs_is_refused(monkeypatch):
-    _accel._check_engine()
+def exchanged(name: str, gives: str) -> str:
+    return f"exchange({name!r}, lambda real, *given: {gives})"
 
-    class Late:
-        """An engine that looks at its key when it is used, not when it is made."""
 
-        def __init__(self, key):
-            self.key = key.obj
+# What OpenSSL may do wrong from the start; each exchanges one of its functions.
+FAULTS = {
+    "every tag is genuine": exchanged("EVP_CipherFinal_ex", "real(*given) | 1"),
+    "no tag is": exchanged("EVP_CipherFinal_ex", "0"),
+    "a cipher does not start": exchanged("EVP_CipherInit_ex2", "0"),
+    "a cipher says it failed": exchanged("EVP_CipherInit_ex2", "-1"),
+    "nothing is encrypted": exchanged("EVP_Cipher", "given[-1]"),
+    "less is encrypted": exchanged("EVP_Cipher", "real(*given) - 1"),
+    "updates fail": exchanged("EVP_Cipher", "-1"),
+    "there is no tag": exchanged("EVP_CIPHER_CTX_get_params", "0"),
+    "a tag is not written": exchanged("EVP_CIPHER_CTX_get_params", "1"),
+    "a tag is not taken": exchanged("EVP_CIPHER_CTX_set_params", "0"),
+    "there is no context": exchanged("EVP_CIPHER_CTX_new", "None"),
+    "there is no hash": exchanged("EVP_MD_CTX_new", "None"),
+    "there is no SHA-256": exchanged("EVP_MD_fetch", "None"),
+    "hashes fail": exchanged("EVP_DigestFinal_ex", "0"),
+    "hashes take nothing": exchanged("EVP_DigestUpdate", "0"),
+    "hashes leave all out": exchanged("EVP_DigestUpdate", "1"),
+    "hashes do not start": exchanged("EVP_DigestInit_ex2", "0"),
+    "hashes are wrong": """
+def final(real, context, digest, size):
+    done = real(context, digest, size)
+    ctypes.c_uint8.from_address(digest).value ^= 1
+    return done
+exchange("EVP_DigestFinal_ex", final)
+""",
+    # A policy of FIPS 140 knows no ChaCha20; another may lack the other.
+    **{
+        f"there is no {name.decode()}": exchanged(
+            "EVP_CIPHER_fetch", f"None if given[1] == {name!r} else real(*given)"
+        )
+        for name in (b"ChaCha20-Poly1305", b"AES-256-GCM")
+    },
+}
 
-        def encrypt(self, nonce, data, aad):
-            return _accel_engine(self.key).encrypt(nonce, data, aad)
+WARNING = f"{WHY} is not used: "
 
-    _accel_engine = _accel.ChaCha20Poly1305
-    monkeypatch.setattr(_accel, "ChaCha20Poly1305", Late)
-    with pytest.raises(ConfigError, match="known-answer test"):
-        _accel._check_engine()
+
+@needs_libcrypto
+def test_the_faults_work_only_where_they_are_asked_for():
+    assert answer(PRELUDE + REPORT).endswith(WHY)
+    changed = "exchange('EVP_Cipher', lambda real, *given: real(*given))\n"
+    assert answer(PRELUDE + changed + REPORT).endswith(WHY)
+
+
+@needs_libcrypto
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_openssl_that_errs_is_not_used(fault):
+    """There is a warning, and the next engine works; or an error where it may not."""
+    code = PRELUDE + FAULTS[fault] + REPORT + WORKS
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    assert f"RuntimeWarning: {WARNING}" in done.stderr
+    told, works = done.stdout.splitlines()
+    assert told.startswith(
+        f"cython sage._core the compiled core is installed; {WARNING}"
+    )
+    assert works == "cryptography [b'genuine']"
+    assert failure(code, SAGE_ENGINE="libcrypto").startswith(
+        f"sage.errors.ConfigError: SAGE_ENGINE=libcrypto, but {WARNING}"
+    )
+    assert answer(code, SAGE_ENGINE="cryptography").endswith(works)
+
+
+WORKS = """
+from sage.session import V0_10
+from sage.types import Role
+ada, grace = (accel.SessionCore(V0_10, bytes(32), bytes(32), r, now=0.0) for r in Role)
+records = [ada.seal(b"genuine", now=1.0)]
+print(accel.backend()["engine"], [grace.open(r, now=1.0) for r in records])
+"""
+
+
+@needs_libcrypto
+def test_warnings_that_are_errors():
+    """Then there is no sage, in the words of the warning; and an error stays one."""
+    code = PRELUDE + FAULTS["no tag is"] + REPORT
+    assert failure(code, "-W", "error").startswith(f"RuntimeWarning: {WARNING}")
+    assert failure(code, "-W", "error", SAGE_ENGINE="libcrypto").startswith(
+        f"sage.errors.ConfigError: SAGE_ENGINE=libcrypto, but {WARNING}"
+    )
+    assert answer(REPORT, "-W", "error").endswith(WHY)
+    assert answer(code, "-W", "ignore").startswith("cython")
+
+
+@needs_libcrypto
+def test_no_openssl_at_all():
+    code = "import sage._openssl as o\no.find = lambda: (None, 'there is none')\n"
+    assert answer(code + REPORT) == (
+        "cython sage._core the compiled core is installed; there is none"
+    )
+    assert failure(code + REPORT, SAGE_ENGINE="libcrypto") == (
+        "sage.errors.ConfigError: SAGE_ENGINE=libcrypto, but there is none"
+    )

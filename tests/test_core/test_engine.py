@@ -17,6 +17,9 @@ from sage._crypto import (
 )
 from sage.errors import UsageError
 
+from .engines import KERNELS
+from .faults import needs_libcrypto
+
 
 def wycheproof(room: str, name: str) -> list[dict[str, Any]]:
     """Return a file's tests, each with its group's properties and raw bytes."""
@@ -46,6 +49,11 @@ def wycheproof(room: str, name: str) -> list[dict[str, Any]]:
 
 
 AEAD = wycheproof("Cipher", "chacha20_poly1305_test")
+GCM = [
+    test
+    for test in wycheproof("Cipher", "aes_gcm_test")
+    if (len(test["key"]), len(test["tag"])) == (32, 16)
+]
 HKDF = wycheproof("Protocol", "hkdf_sha256_test")
 
 
@@ -70,6 +78,77 @@ def test_chacha20_poly1305():
             with pytest.raises(InvalidTag if len(test["iv"]) == 12 else ValueError):
                 engine.decrypt(test["iv"], sealed, test["aad"])
     assert (valid, invalid) == (256, 69)
+
+
+@needs_libcrypto
+@pytest.mark.parametrize(
+    ("is_aes", "tests", "counts"),
+    [(False, AEAD, (256, 69)), (True, GCM, (39, 66))],
+    ids=["chacha20poly1305", "aes-256-gcm"],
+)
+def test_the_aead_of_libcrypto(is_aes, tests, counts):
+    """One context a key and way, for all that follows in the file."""
+    core = KERNELS[-1].module
+    valid = invalid = 0
+    for test in tests:
+        engine = core.LibcryptoAead(is_aes, test["key"])
+        iv, aad, sealed = test["iv"], test["aad"], test["ct"] + test["tag"]
+        if len(iv) != 12:
+            with pytest.raises(ValueError, match="the nonce must be 12 bytes"):
+                engine.encrypt(iv, test["msg"], aad)
+            with pytest.raises(ValueError, match="the nonce must be 12 bytes"):
+                engine.decrypt(iv, sealed, aad)
+            invalid += 1
+            continue
+        for _ in range(2):  # the context starts anew
+            if test["result"] == "valid":
+                assert engine.encrypt(iv, test["msg"], aad) == sealed, test["tcId"]
+                assert engine.decrypt(iv, sealed, aad) == test["msg"], test["tcId"]
+            else:
+                with pytest.raises(InvalidTag):
+                    engine.decrypt(iv, sealed, aad)
+        valid += test["result"] == "valid"
+        invalid += test["result"] == "invalid"
+    assert (valid, invalid) == counts
+
+
+@needs_libcrypto
+def test_the_arguments_of_libcryptos_aead():
+    core = KERNELS[-1].module
+    for size in (0, 16, 31, 33):
+        with pytest.raises(UsageError, match="key must be 32 bytes"):
+            core.LibcryptoAead(True, bytes(size))
+    engine = core.LibcryptoAead(True, bytes(32))
+    for size in (0, 15):
+        with pytest.raises(InvalidTag):
+            engine.decrypt(bytes(12), bytes(size), b"")
+    assert engine.decrypt(bytes(12), engine.encrypt(bytes(12), b"", None), b"") == b""
+
+
+@needs_libcrypto
+def test_hkdf_sha256_of_libcrypto():
+    core = KERNELS[-1].module
+    results = set()
+    for test in HKDF:
+        results.add(test["result"])
+        prk, out = hkdf_extract(test["salt"], test["ikm"]), bytearray(test["size"])
+        if test["result"] == "valid":
+            core.libcrypto_expand_into(prk, test["info"], out)
+            assert out == test["okm"], test["tcId"]
+        else:
+            with pytest.raises(
+                UsageError, match=r"HKDF output must be 1\.\.8160 bytes"
+            ):
+                core.libcrypto_expand_into(prk, test["info"], out)
+    assert results == {"valid", "invalid"}
+    for size in (0, 8161):
+        with pytest.raises(UsageError, match=f"8160 bytes, not {size}"):
+            core.libcrypto_expand_into(bytes(32), b"", bytearray(size))
+    with pytest.raises(UsageError, match="prk must be 32 bytes"):
+        core.libcrypto_expand_into(bytes(31), b"", bytearray(1))
+    longest = bytearray(8160)
+    core.libcrypto_expand_into(bytes(32), b"x", longest)
+    assert longest == hkdf_expand(bytes(32), b"x", 8160)
 
 
 def test_hkdf_sha256():

@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from sage import _core_py as pure
+from sage._accel import backend
 from sage._crypto import ChaCha20Poly1305, hkdf_expand
 from sage.session import V0_10
 from sage.types import Role
+
+from .faults import PRELUDE, answer, needs_libcrypto
 
 SEED, TH = bytes(range(32)), bytes(range(100, 132))
 MEMORY = Path("/proc/self/mem")
@@ -64,7 +68,7 @@ def test_close_wipes_the_block(twin):
 
 
 @pytest.mark.parametrize("act", ["close", "drop"])
-def test_the_engines_go_with_the_session(twin, monkeypatch, act):
+def test_the_objects_of_cryptography_go_with_the_session(twin, monkeypatch, act):
     made = []
 
     def make(key):
@@ -72,7 +76,14 @@ def test_the_engines_go_with_the_session(twin, monkeypatch, act):
         return made[-1]
 
     monkeypatch.setattr(twin, "ChaCha20Poly1305", make)
-    ada = used_session(twin)
+    direct = twin is not pure and backend()["engine"] == "libcrypto"
+    if direct:
+        twin.use_libcrypto(False)
+    try:
+        ada = used_session(twin)
+    finally:
+        if direct:
+            twin.use_libcrypto(True)
 
     def references() -> list[int]:
         return sorted(sys.getrefcount(engine) for engine in made)
@@ -85,6 +96,61 @@ def test_the_engines_go_with_the_session(twin, monkeypatch, act):
     # One to send with, one for each of the two generations received.
     assert sum(before) - sum(references()) == 3
     assert len(set(references())) == 1
+
+
+CONTEXTS = """
+alive, made = set(), []
+
+def new(real):
+    made.append(real())
+    alive.add(made[-1])
+    return made[-1]
+
+def free(real, context):
+    alive.remove(context)
+    real(context)
+
+exchange("EVP_CIPHER_CTX_new", new)
+exchange("EVP_CIPHER_CTX_free", free)
+import sage
+from sage import _core
+from sage.session import V0_10
+from sage.types import Role
+
+assert sage.backend()["engine"] == "libcrypto"
+told = [len(made) > 0, len(alive)]
+ada, grace = (_core.SessionCore(V0_10, bytes(32), bytes(32), r, now=0.0) for r in Role)
+for _ in range(300):
+    ada.open(grace.seal(b"", now=1.0), now=1.0)
+    ada.seal(b"", now=1.0)
+told.append(len(alive))
+grace.close()
+told.append(len(alive))
+forgery = bytes(8) + bytes(4) + bytes(8) + bytes(16)
+for act in (
+    lambda: ada.seal_many([bytes(5000)] * 6, threads=3, now=1.0),
+    lambda: ada.open(b"short", now=1.0),
+    lambda: ada.open(forgery, now=1.0),
+):
+    try:
+        act()
+    except sage.SageError:
+        pass
+told.append(len(alive))
+{act}
+told.append(len(alive))
+print(told)
+"""
+
+
+@needs_libcrypto
+@pytest.mark.parametrize("act", ["ada.close()", "del ada"])
+def test_the_contexts_of_openssl_go_with_the_session(act):
+    """OpenSSL wipes a context that is freed; each that was made is."""
+    found = answer(PRELUDE + CONTEXTS.replace("{act}", act))
+    # Of the check none is left. Then one to send with for each, and for ada one for
+    # each of two generations; what threads and forgeries needed has gone again.
+    assert found == "[True, 0, 4, 3, 3, 0]"
 
 
 @pytest.mark.skipif(not MEMORY.exists(), reason="reads Linux's view of the process")
