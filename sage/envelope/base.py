@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 from .._crypto import sha256
+from .._kept import kept
 from ..encoding import b64u_encode, jcs, parse_strict
 from ..errors import Code, DecodeError, PeerError, UsageError
 from ..identity.keys import SigningKey
@@ -146,7 +147,7 @@ class Envelope:
     def to_json(self) -> JsonObject:
         """Return the members as a JSON object, absent ones left out."""
         members = self._head_members()
-        members[self._BODY] = self._body_b64u().decode("ascii")
+        members[self._BODY] = self._body_text.decode("ascii")
         if self.signature is not None:
             members["signature"] = b64u_encode(self.signature)
         return members
@@ -170,24 +171,18 @@ class Envelope:
 
         Every other member must be final before the record is sealed (SESSION-03).
         """
-        return b"{%b}" % b",".join(self._head())
+        return b"{%b}" % b",".join(self._head)
 
     def _join(self, label: bytes, signature: bytes) -> bytes:
-        before, between, after = self._head()
-        opened, body = self._BODY_OPEN, self._body_b64u()
+        before, between, after = self._head
+        opened, body = self._BODY_OPEN, self._body_text
         parts = (label, b"{", before, opened, body, b'",', between, b",", signature)
         return b"".join((*parts, after, b"}"))
 
-    # Three values are kept once they were needed, under names that are no members.
-    # `cached_property` would do it under a lock, at several times the price.
-
+    @kept
     def _head(self) -> tuple[bytes, ...]:
-        """Return all but body and signature, cut where those two are sorted in."""
-        kept = self.__dict__
-        head: tuple[bytes, ...] | None = kept.get("_head_texts")
-        if head is None:
-            head = kept["_head_texts"] = tuple(map(self._head_part, self._HEAD_NAMES))
-        return head
+        """All but body and signature, cut where those two are sorted in."""
+        return tuple(map(self._head_part, self._HEAD_NAMES))
 
     def _head_part(self, names: tuple[str, ...]) -> bytes:
         members = self.__dict__
@@ -201,21 +196,13 @@ class Envelope:
                 texts.append(f'"{name}":{_encode(value)}')
         return ",".join(texts).encode("utf-8")
 
-    def _body_b64u(self) -> bytes:
-        """Return the body as base64url."""
-        kept = self.__dict__
-        text: bytes | None = kept.get("_body_text")
-        if text is None:
-            text = kept["_body_text"] = _ascii_b64u(kept[self._BODY])
-        return text
+    @kept
+    def _body_text(self) -> bytes:
+        return _ascii_b64u(getattr(self, self._BODY))
 
+    @kept
     def _digest(self) -> bytes:
-        """Return the hash of the signed envelope."""
-        kept = self.__dict__
-        digest: bytes | None = kept.get("_hash")
-        if digest is None:
-            digest = kept["_hash"] = sha256(self.encode())
-        return digest
+        return sha256(self.encode())
 
     def _head_members(self) -> JsonObject:
         members: JsonObject = {}
@@ -246,7 +233,7 @@ class Envelope:
         """Return a copy with members changed that were checked already."""
         copy = object.__new__(type(self))
         copy.__dict__.update(self.__dict__, **changes)
-        copy.__dict__.pop("_hash", None)
+        copy.__dict__.pop("_digest", None)
         return copy
 
 

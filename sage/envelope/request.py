@@ -45,4 +45,4 @@ class Request(Envelope):
         Raises:
             UsageError: the request is not signed.
         """
-        return self._digest()
+        return self._digest

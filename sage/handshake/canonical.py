@@ -38,7 +38,7 @@ class Form:
         if members.keys() == self._names:
             values = self._values(members)
             if _TEXT.issuperset(map(type, values)):
-                text = self._template % values
+                text: str = self._template % values
                 # Nothing to escape, in no value: no control character, no backslash,
                 # and no quotation mark but those of the layout.
                 if (

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Self
 
+from .._kept import kept
 from ..encoding import b64u_decode, b64u_encode, parse_strict
 from ..errors import Code, DecodeError, ProtocolError
 from ..identity.did import parse_did, parse_key_url
@@ -195,7 +195,7 @@ class Completion:
         """Return T, 15 members."""
         return self.echo | {"ephS": b64u_encode(self.eph_s), "kid": self.kid}
 
-    @cached_property
+    @kept
     def canonical_transcript(self) -> bytes:
         """The canonical bytes of T, which are hashed, signed and sent alike."""
         return TRANSCRIPT.write(self.transcript())
