@@ -120,15 +120,19 @@ class Initiation(Terms):
 
     def to_json(self) -> JsonObject:
         """Return the 13 members."""
-        members = self.binding()
-        members["task"] = self.task
-        members["enc"] = b64u_encode(self.enc)
-        members["ephC"] = b64u_encode(self.eph_c)
-        return members
+        return self._members.copy()
+
+    @kept
+    def _members(self) -> JsonObject:
+        return self.binding() | {
+            "task": self.task,
+            "enc": b64u_encode(self.enc),
+            "ephC": b64u_encode(self.eph_c),
+        }
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
-        return INITIATION.write(self.to_json())
+        return INITIATION.write(self._members)
 
     @classmethod
     def decode(cls, data: Buffer) -> Self:
@@ -157,7 +161,7 @@ class Initiation(Terms):
             raise _schema("another task than an initiation")
         init_did, resp_did = _did(members, "initDid"), _did(members, "respDid")
         _binary(members, "nonce", NONCE_BYTES)
-        return cls(
+        initiation = cls(
             ctx=_uuid4(members, "ctx"),
             init_did=init_did,
             resp_did=resp_did,
@@ -168,6 +172,9 @@ class Initiation(Terms):
             enc=_binary(members, "enc", X25519_KEY_BYTES),
             eph_c=_binary(members, "ephC", X25519_KEY_BYTES),
         )
+        # All is canonical, so it is what writing the attributes would give.
+        initiation.__dict__["_members"] = members
+        return initiation
 
 
 @dataclass(frozen=True, kw_only=True)
