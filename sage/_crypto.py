@@ -160,7 +160,7 @@ _hmac_digest: Final[Callable[..., bytes]] = hmac.digest
 
 def hkdf_extract(salt: Buffer, ikm: Buffer) -> bytes:
     """Return the 32-byte pseudorandom key (RFC 5869, 2.2, SHA-256)."""
-    return hmac_sha256(salt, ikm)
+    return _hmac_digest(salt, ikm, "sha256")
 
 
 def hkdf_expand(prk: Buffer, info: bytes, length: int) -> bytes:
@@ -169,7 +169,9 @@ def hkdf_expand(prk: Buffer, info: bytes, length: int) -> bytes:
     Raises:
         UsageError: ``length`` is not within 1..8160.
     """
-    return _expander(info, length).derive(prk)
+    if not 1 <= length <= _EXPAND_MAX_BYTES:
+        raise _no_such_output(length)
+    return HKDFExpand(_SHA256, length, info).derive(prk)
 
 
 def hkdf_expand_into(prk: Buffer, info: bytes, out: Buffer) -> None:
@@ -181,16 +183,18 @@ def hkdf_expand_into(prk: Buffer, info: bytes, out: Buffer) -> None:
     view = memoryview(out)
     if view.readonly or not view.c_contiguous:
         raise UsageError("HKDF output must be writable and contiguous")
-    _expander(info, view.nbytes).derive_into(prk, view)
+    length = view.nbytes
+    if not 1 <= length <= _EXPAND_MAX_BYTES:
+        raise _no_such_output(length)
+    HKDFExpand(_SHA256, length, info).derive_into(prk, view)
 
 
-def _expander(info: bytes, length: int) -> HKDFExpand:
-    if not 1 <= length <= 255 * 32:
-        raise UsageError(f"HKDF output must be 1..8160 bytes, not {length}")
-    return HKDFExpand(_SHA256, length, info)
+def _no_such_output(length: int) -> UsageError:
+    return UsageError(f"HKDF output must be 1..8160 bytes, not {length}")
 
 
 _SHA256: Final = SHA256()
+_EXPAND_MAX_BYTES: Final = 255 * 32
 
 
 def scrypt(passphrase: bytes, salt: bytes, *, n: int, r: int, p: int) -> bytes:

@@ -51,6 +51,9 @@ class Role(Enum):
     INITIATOR = "initiator"
     RESPONDER = "responder"
 
+    # A member is itself and no other; `Enum` would hash its name, in Python.
+    __hash__ = object.__hash__
+
     @property
     def other(self) -> Role:
         """The role of the peer."""

@@ -32,6 +32,7 @@ ROWS: list[set[str]] = [
         "_core",
         "_core_py",
         "_crypto",
+        "_kept",
         "_known_answers",
         "_lazy",
         "_openssl",

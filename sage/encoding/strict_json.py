@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn
+import re
+from typing import Any, Final, NoReturn
 
 from ..errors import Code, DecodeError, UsageError
 from ..limits import JSON_DEPTH_MAX, JSON_INTEGER_MAX, JSON_MAX_BYTES
@@ -118,12 +119,26 @@ def _constant(name: str) -> NoReturn:
     raise _malformed(f"{name} is not JSON")
 
 
-_decode = json.JSONDecoder(
+_decoder: Final[Any] = json.JSONDecoder(  # its stub does not know `scan_once`
     object_pairs_hook=_object,
     parse_int=_integer,
     parse_float=_float,
     parse_constant=_constant,
-).decode
+)
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+
+
+def _decode(text: str) -> Any:
+    """Do what `JSONDecoder.decode` does, in one step where it starts at once."""
+    if text.startswith("{"):
+        try:
+            value, end = _decoder.scan_once(text, 0)
+        except StopIteration:
+            pass  # a value is missing; `decode` says where
+        else:
+            if end == len(text) or _SPACE.fullmatch(text, end):
+                return value
+    return _decoder.decode(text)
 
 
 def _check(value: Any, depth: int, *, escapes: bool) -> None:

@@ -10,25 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
 
 from .._crypto import sha256
-from ..encoding import b64u_encode, encode_string, jcs, parse_strict
+from .._kept import kept
+from ..encoding import b64u_encode, jcs, parse_strict
 from ..errors import Code, DecodeError, PeerError, UsageError
 from ..identity.keys import SigningKey
 from ..identity.signature import as_bytes
 from ..limits import ENVELOPE_MAX_BYTES
 from ..types import Buffer, Did, Json, JsonObject, KeyUrl, Role, SessionId
 from .schema import (
+    DECODERS,
     VERSION,
     check_member,
     check_members,
     check_names,
     check_version,
-    decode_member,
 )
 
 __all__ = ["Envelope", "parse_envelope", "sign"]
@@ -84,15 +83,19 @@ class Envelope:
     _OPTIONAL: ClassVar[tuple[str, ...]]
     _OPTIONAL_UNSIGNED: ClassVar[frozenset[str]]
     _NAMES: ClassVar[tuple[str, ...]]
-    _VALUES: ClassVar[itemgetter[Any]]
+    _NAMES_REQUIRED: ClassVar[frozenset[str]]
+    _ABSENT: ClassVar[Mapping[str, None]]
     _HEAD_NAMES: ClassVar[tuple[tuple[str, ...], ...]]
+    _BODY_OPEN: ClassVar[bytes]
 
     def __init_subclass__(cls) -> None:
         """Lay out the members, and the head: sorted by RFC 8785, cut for `_head`."""
         # Until it is signed, an envelope has no signature; decoding demands one.
         cls._OPTIONAL_UNSIGNED = frozenset((*cls._OPTIONAL, "signature"))
         cls._NAMES = tuple(dict.fromkeys((*cls._REQUIRED, *cls._OPTIONAL)))
-        cls._VALUES = itemgetter(*cls._NAMES)
+        cls._NAMES_REQUIRED = frozenset(cls._REQUIRED)
+        cls._ABSENT = dict.fromkeys(cls._NAMES)
+        cls._BODY_OPEN = f',"{cls._BODY}":"'.encode("ascii")
         names = sorted({*cls._REQUIRED, *cls._OPTIONAL} - {cls._BODY, "signature"})
         cuts = [(name > cls._BODY) + (name > "signature") for name in names]
         cls._HEAD_NAMES = tuple(
@@ -115,16 +118,20 @@ class Envelope:
             DecodeError, ProtocolError: as for `decode_envelope`.
         """
         check_version(members)
-        check_names(members, required=cls._REQUIRED, optional=cls._OPTIONAL)
-        values = dict.fromkeys((*cls._REQUIRED, *cls._OPTIONAL))
-        for name, value in members.items():
-            values[name] = decode_member(name, value)
+        if (
+            not cls._NAMES_REQUIRED <= members.keys() <= cls._ABSENT.keys()
+            or None in members.values()
+        ):
+            check_names(members, required=cls._REQUIRED, optional=cls._OPTIONAL)
         self = object.__new__(cls)
-        self.__dict__.update(values)
+        values = self.__dict__
+        values.update(cls._ABSENT)
+        for name, value in members.items():
+            decode = DECODERS.get(name)
+            values[name] = value if decode is None else decode(name, value)
         self._check()
         # It was canonical, so it is what encoding the bytes again would give.
-        body = members[cls._BODY]
-        self.__dict__["_body_text"] = str(body).encode("ascii")
+        values["_body_text"] = str(members[cls._BODY]).encode("ascii")
         return self
 
     @classmethod
@@ -168,16 +175,14 @@ class Envelope:
 
     def _join(self, label: bytes, signature: bytes) -> bytes:
         before, between, after = self._head
-        body = (b',"', self._BODY.encode("ascii"), b'":"', self._body_text, b'",')
-        return b"".join(
-            (label, b"{", before, *body, between, b",", signature, after, b"}")
-        )
+        opened, body = self._BODY_OPEN, self._body_text
+        parts = (label, b"{", before, opened, body, b'",', between, b",", signature)
+        return b"".join((*parts, after, b"}"))
 
-    @cached_property
-    def _head(self) -> tuple[bytes, bytes, bytes]:
+    @kept
+    def _head(self) -> tuple[bytes, ...]:
         """All but body and signature, cut where those two are sorted in."""
-        before, between, after = map(self._head_part, self._HEAD_NAMES)
-        return before, between, after
+        return tuple(map(self._head_part, self._HEAD_NAMES))
 
     def _head_part(self, names: tuple[str, ...]) -> bytes:
         members = self.__dict__
@@ -185,16 +190,17 @@ class Envelope:
         for name in names:
             value = members[name]
             if type(value) is str:
-                texts.append(f'"{name}":{encode_string(value)}')
+                # Within the schema, none of them has anything to escape.
+                texts.append(f'"{name}":"{value}"')
             elif value is not None:
                 texts.append(f'"{name}":{_encode(value)}')
         return ",".join(texts).encode("utf-8")
 
-    @cached_property
+    @kept
     def _body_text(self) -> bytes:
         return _ascii_b64u(getattr(self, self._BODY))
 
-    @cached_property
+    @kept
     def _digest(self) -> bytes:
         return sha256(self.encode())
 
@@ -207,12 +213,11 @@ class Envelope:
         return members
 
     def _check(self) -> None:
-        if isinstance(self.metadata, Mapping):
+        values, metadata = self.__dict__, self.metadata
+        if metadata is not None and isinstance(metadata, Mapping):
             # A copy that nobody can change: signature and AAD depend on it.
-            frozen = MappingProxyType(dict(self.metadata))
-            object.__setattr__(self, "metadata", frozen)
-        values = dict(zip(self._NAMES, self._VALUES(self.__dict__), strict=True))
-        check_members(values, optional=self._OPTIONAL_UNSIGNED)
+            values["metadata"] = MappingProxyType(dict(metadata))
+        check_members(values, names=self._NAMES, optional=self._OPTIONAL_UNSIGNED)
 
     def _with_body(self, body: bytes) -> Self:
         """Return an unsigned copy with another body, and the head it shares."""

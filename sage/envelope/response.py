@@ -73,7 +73,9 @@ class Response(Envelope):
         Raises:
             UsageError: the request is not signed, or a member breaks the schema.
         """
-        return cls(
+        self = object.__new__(cls)
+        # At once: a frozen class would be given its twenty members one by one.
+        self.__dict__.update(
             id=id,
             did=request.recipient,
             recipient=request.did,
@@ -87,12 +89,16 @@ class Response(Envelope):
             session_id=request.session_id,
             role=None if request.role is None else request.role.other,
             metadata=metadata,
+            version=request.version,
+            signature=None,
             message_id=request.id,
             request_hash=request.hash(),
             success=error is None,
             error=error,
             data=data,
         )
+        self.__post_init__()
+        return self
 
     def with_data(self, data: bytes) -> Response:
         """Return an unsigned copy with other data.

@@ -7,7 +7,7 @@ caller builds pass the same functions; only the kind of error differs.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from ..encoding import b64u_decode, jcs
@@ -28,6 +28,7 @@ from ..types import Json, JsonObject, Role
 __all__ = [
     "COMMON_OPTIONAL",
     "COMMON_REQUIRED",
+    "DECODERS",
     "ENCODINGS",
     "FAILURES",
     "VERSION",
@@ -65,6 +66,7 @@ _PAYLOAD_MAX_CHARS = (PAYLOAD_MAX_BYTES * 4 + 2) // 3
 _UUID4 = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 )
+_ROLES = {role.value: role for role in Role}
 _METADATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
@@ -107,7 +109,7 @@ def decode_member(name: str, value: Json) -> Any:
             (``size.exceeded``), or the wrong type (``envelope.malformed``; for the
             signature always ``sig.malformed``).
     """
-    decode = _DECODERS.get(name)
+    decode = DECODERS.get(name)
     return value if decode is None else decode(name, value)
 
 
@@ -120,11 +122,14 @@ def check_member(name: str, value: object) -> None:
     _CHECKS[name](name, value)
 
 
-def check_members(values: Mapping[str, Any], *, optional: Collection[str]) -> None:
+def check_members(
+    values: Mapping[str, Any], *, names: Iterable[str], optional: Collection[str]
+) -> None:
     """Check the attributes of an envelope, each alone and then together.
 
     Args:
         values: attribute values by member name; ``None`` is an absent member.
+        names: the members, in the order in which they are checked.
         optional: the members that may be absent.
 
     Raises:
@@ -132,7 +137,8 @@ def check_members(values: Mapping[str, Any], *, optional: Collection[str]) -> No
         ProtocolError: another version (``version.unsupported``), or ``kid`` is not
             a key of ``did`` (``sig.binding``).
     """
-    for name, value in values.items():
+    for name in names:
+        value = values[name]
         if value is not None or name not in optional:
             _CHECKS[name](name, value)
     _check_times(values["created"], values["expires"])
@@ -165,21 +171,29 @@ def _check_encoding(values: Mapping[str, Any]) -> None:
 
 
 def _version(name: str, value: object) -> None:
-    if _text(name, value) != VERSION:
+    if type(value) is not str:
+        raise _not_text(name)
+    if value != VERSION:
         raise ProtocolError("unsupported version", code=Code.VERSION_UNSUPPORTED)
 
 
 def _uuid4(name: str, value: object) -> None:
-    if not _UUID4.fullmatch(_text(name, value)):
+    if type(value) is not str:
+        raise _not_text(name)
+    if not _UUID4.fullmatch(value):
         raise _malformed(f"{name} is not a lower-case UUIDv4")
 
 
 def _did(name: str, value: object) -> None:
-    parse_did(_text(name, value))
+    if type(value) is not str:
+        raise _not_text(name)
+    parse_did(value)
 
 
 def _key_url(name: str, value: object) -> None:
-    parse_key_url(_text(name, value))
+    if type(value) is not str:
+        raise _not_text(name)
+    parse_key_url(value)
 
 
 def _time(name: str, value: object) -> None:
@@ -197,7 +211,9 @@ def _session_id(name: str, value: object) -> None:
 
 
 def _encoding(name: str, value: object) -> None:
-    if _text(name, value) not in ENCODINGS:
+    if type(value) is not str:
+        raise _not_text(name)
+    if value not in ENCODINGS:
         raise _malformed(f"{name} is neither plain nor session")
 
 
@@ -278,10 +294,10 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], None]]] = {
 
 
 def _decode_role(name: str, value: Json) -> Role:
-    try:
-        return Role(_text(name, value))
-    except ValueError:
-        raise _malformed(f"{name} is neither initiator nor responder") from None
+    role = _ROLES.get(_text(name, value))
+    if role is None:
+        raise _malformed(f"{name} is neither initiator nor responder")
+    return role
 
 
 def _decode_body(name: str, value: Json) -> bytes:
@@ -305,13 +321,14 @@ def _decode_signature(name: str, value: Json) -> bytes:
     raise DecodeError(f"{name} is not canonical base64url", code=Code.SIG_MALFORMED)
 
 
-_DECODERS: Final[Mapping[str, Callable[[str, Json], Any]]] = {
+DECODERS: Final[Mapping[str, Callable[[str, Json], Any]]] = {
     "role": _decode_role,
     "payload": _decode_body,
     "data": _decode_body,
     "request_hash": _decode_hash,
     "signature": _decode_signature,
 }
+"""How the JSON of a member becomes its attribute, where it is not the same."""
 
 
 # --- helpers ---------------------------------------------------------------------
@@ -319,8 +336,12 @@ _DECODERS: Final[Mapping[str, Callable[[str, Json], Any]]] = {
 
 def _text(name: str, value: object) -> str:
     if type(value) is not str:
-        raise _malformed(f"{name} is not text")
+        raise _not_text(name)
     return value
+
+
+def _not_text(name: str) -> DecodeError:
+    return _malformed(f"{name} is not text")
 
 
 def _malformed(message: str) -> DecodeError:

@@ -105,7 +105,8 @@ def check_request(request: Request, *, recipient: Did, unix_time: int) -> None:
         StaleError: ``created`` is more than 30 s ahead, or ``expires`` 30 s or more
             behind (``sig.stale``, MSG-04).
     """
-    _bind("recipient", request.recipient == recipient)
+    if request.recipient != recipient:
+        raise _unbound("recipient")
     _check_fresh(request, unix_time)
 
 
@@ -193,25 +194,29 @@ def _check_answer(response: Response, request: Request) -> None:
         ("session_id", response.session_id, request.session_id),
     )
     for name, given, wanted in same:
-        _bind(name, given == wanted)
-    digests_equal = hmac.compare_digest(response.request_hash, request.hash())
-    _bind("request_hash", digests_equal)
-    _bind("id", response.id != request.id)
-    _bind("nonce", response.nonce != request.nonce)
+        if given != wanted:
+            raise _unbound(name)
+    if not hmac.compare_digest(response.request_hash, request.hash()):
+        raise _unbound("request_hash")
+    if response.id == request.id:
+        raise _unbound("id")
+    if response.nonce == request.nonce:
+        raise _unbound("nonce")
     # In a session both have a role, and they are opposite. Elsewhere it may be
     # absent, but one end can never hold the role of the other.
-    _bind("role", response.role is None or response.role is not request.role)
+    if response.role is not None and response.role is request.role:
+        raise _unbound("role")
 
 
 def _verify_signature(envelope: Envelope, key: PublicKey) -> None:
     if envelope.signature is None:
         raise UsageError("the envelope is not signed")
-    _bind("kid", key.kid == envelope.kid)
+    if key.kid != envelope.kid:
+        raise _unbound("kid")
     key.verify(envelope.signing_input(), envelope.signature)
 
 
-def _bind(name: str, holds: bool) -> None:
-    if not holds:
-        raise ProtocolError(
-            f"{name} does not belong to this exchange", code=Code.SIG_BINDING
-        )
+def _unbound(name: str) -> ProtocolError:
+    return ProtocolError(
+        f"{name} does not belong to this exchange", code=Code.SIG_BINDING
+    )

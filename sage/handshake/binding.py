@@ -103,7 +103,9 @@ class Binding:
             transcript_hash=transcript_hash,
             session_id=session_id(transcript_hash),
             role=role,
-            **keys._asdict(),
+            init_key=keys.init_key,
+            resp_key=keys.resp_key,
+            kem_key=keys.kem_key,
         )
 
     def require_current(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Final
 
-from ..encoding import encode_string, jcs
+from ..encoding import jcs
 from ..types import JsonObject
 
 __all__ = ["BINDING", "INITIATION", "TRANSCRIPT", "Form"]
@@ -19,14 +19,15 @@ __all__ = ["BINDING", "INITIATION", "TRANSCRIPT", "Form"]
 class Form:
     """The layout of an object with a closed set of names, two or more."""
 
-    __slots__ = ("_names", "_template", "_values")
+    __slots__ = ("_names", "_quotes", "_template", "_values")
 
     def __init__(self, *names: str) -> None:
         """Lay out the object; the names are plain ASCII, in any order."""
         ordered = sorted(names)
         self._names = frozenset(names)
         self._values = itemgetter(*ordered)
-        self._template = "{" + ",".join(f'"{name}":%s' for name in ordered) + "}"
+        self._template = "{" + ",".join(f'"{name}":"%s"' for name in ordered) + "}"
+        self._quotes = self._template.count('"')
 
     def write(self, members: JsonObject) -> bytes:
         """Return the same as ``jcs(members)``, for any object.
@@ -37,8 +38,15 @@ class Form:
         if members.keys() == self._names:
             values = self._values(members)
             if _TEXT.issuperset(map(type, values)):
-                text = self._template % tuple(map(encode_string, values))
-                if text.isascii():
+                text: str = self._template % values
+                # Nothing to escape, in no value: no control character, no backslash,
+                # and no quotation mark but those of the layout.
+                if (
+                    text.isascii()
+                    and text.isprintable()
+                    and "\\" not in text
+                    and text.count('"') == self._quotes
+                ):
                     return text.encode("ascii")
         return jcs(members)
 

@@ -86,5 +86,9 @@ def require_own(own: SigningKey | KemKey, recorded: PublicKey) -> None:
     Raises:
         UsageError: URL, algorithm or public key differ.
     """
-    if PublicKey(own.kid, own.algorithm, own.public_key) != recorded:
+    if (
+        own.kid != recorded.kid
+        or own.algorithm != recorded.algorithm
+        or own.public_key != recorded.key
+    ):
         raise UsageError(f"our record does not show our key {own.kid}")

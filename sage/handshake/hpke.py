@@ -4,8 +4,8 @@ KEM 0x0020 DHKEM(X25519, HKDF-SHA256), KDF 0x0001 HKDF-SHA256, AEAD 0x0003
 ChaCha20-Poly1305. The AEAD only takes part by its number: nothing is encrypted
 here, both ends export one secret from the same context (RFC 9180, 5.3).
 
-The functions carry the RFC's names; ``LabeledExtract`` and ``LabeledExpand``
-(section 4) are at the bottom.
+The functions carry the RFC's names. ``LabeledExtract`` and ``LabeledExpand``
+(section 4) put a label before the input, and every label is written once, below.
 """
 
 from __future__ import annotations
@@ -40,9 +40,18 @@ __all__ = [
 EXPORT_MAX_BYTES: Final = 255 * 32
 """The most that one export gives: HKDF-Expand counts its blocks in one byte."""
 
-_KEM_SUITE: Final = b"KEM" + bytes.fromhex("0020")
-_HPKE_SUITE: Final = b"HPKE" + bytes.fromhex("0020 0001 0003")
 _MODE_BASE: Final = b"\x00"
+
+# Every label, behind the version and the suite that it belongs to (RFC 9180, 4).
+_KEM: Final = b"HPKE-v1KEM" + bytes.fromhex("0020")
+_HPKE: Final = b"HPKE-v1HPKE" + bytes.fromhex("0020 0001 0003")
+_EAE_PRK: Final = _KEM + b"eae_prk"
+_SHARED_SECRET: Final = _KEM + b"shared_secret"
+_PSK_ID: Final = _HPKE + b"psk_id_hash"
+_INFO: Final = _HPKE + b"info_hash"
+_SECRET: Final = _HPKE + b"secret"
+_EXP: Final = _HPKE + b"exp"
+_SEC: Final = _HPKE + b"sec"
 
 
 class ExporterContext:
@@ -81,7 +90,9 @@ class ExporterContext:
         if self._secret is None:
             raise UsageError("this exporter context was wiped")
         context = as_bytes(exporter_context, "exporter context")
-        _labeled_expand_into(_HPKE_SUITE, self._secret, b"sec", context, out)
+        if not 1 <= len(out) <= EXPORT_MAX_BYTES:
+            raise UsageError(f"an export is 1..{EXPORT_MAX_BYTES} bytes")
+        _labeled_expand_into(self._secret, _SEC, context, out)
 
     def wipe(self) -> None:
         """Forget the exporter secret; every later export is refused. Best effort."""
@@ -149,30 +160,29 @@ def setup_recipient(
 
 def extract_and_expand(dh: Buffer, kem_context: bytes) -> bytearray:
     """Return the KEM's 32-byte shared secret (RFC 9180, 4.1)."""
-    prk = _labeled_extract(_KEM_SUITE, b"", b"eae_prk", dh)
+    ikm, prk = bytearray().join((_EAE_PRK, dh)), bytearray()
     try:
-        return _labeled_expand(_KEM_SUITE, prk, b"shared_secret", kem_context)
+        prk += hkdf_extract(b"", ikm)
+        return _labeled_expand(prk, _SHARED_SECRET, kem_context)
     finally:
-        wipe(prk)
+        wipe(ikm, prk)
 
 
 def key_schedule_context(info: bytes) -> bytes:
     """Return the 65 bytes ``mode ‖ psk_id_hash ‖ info_hash`` (RFC 9180, 5.1)."""
-    info_hash = _labeled_extract(_HPKE_SUITE, b"", b"info_hash", info)
-    return _MODE_BASE + _PSK_ID_HASH + info_hash
+    return _MODE_BASE + _PSK_ID_HASH + hkdf_extract(b"", _INFO + info)
 
 
 def schedule_secret(shared_secret: Buffer) -> bytearray:
     """Return the key schedule's 32-byte ``secret``, without a PSK (RFC 9180, 5.1)."""
-    return _labeled_extract(_HPKE_SUITE, shared_secret, b"secret", b"")
+    return bytearray(hkdf_extract(shared_secret, _SECRET))
 
 
 def exporter_secret(shared_secret: Buffer, info: bytes) -> bytearray:
     """Return the key schedule's 32-byte ``exporter_secret`` (RFC 9180, 5.1)."""
     secret = schedule_secret(shared_secret)
     try:
-        context = key_schedule_context(info)
-        return _labeled_expand(_HPKE_SUITE, secret, b"exp", context)
+        return _labeled_expand(secret, _EXP, key_schedule_context(info))
     finally:
         wipe(secret)
 
@@ -196,32 +206,17 @@ def _context(dh: bytearray, kem_context: bytes, info: bytes) -> ExporterContext:
         wipe(dh, shared_secret)
 
 
-def _labeled_extract(
-    suite: bytes, salt: Buffer, label: bytes, ikm: Buffer
-) -> bytearray:
-    labeled = bytearray().join((b"HPKE-v1", suite, label, ikm))
-    try:
-        return bytearray(hkdf_extract(salt, labeled))
-    finally:
-        wipe(labeled)
-
-
-def _labeled_expand(
-    suite: bytes, prk: bytearray, label: bytes, info: bytes
-) -> bytearray:
+def _labeled_expand(prk: Buffer, label: bytes, info: bytes) -> bytearray:
     out = bytearray(32)
-    _labeled_expand_into(suite, prk, label, info, out)
+    _labeled_expand_into(prk, label, info, out)
     return out
 
 
 def _labeled_expand_into(
-    suite: bytes, prk: bytearray, label: bytes, info: bytes, out: bytearray
+    prk: Buffer, label: bytes, info: bytes, out: bytearray
 ) -> None:
-    if not 1 <= len(out) <= EXPORT_MAX_BYTES:
-        raise UsageError(f"an export is 1..{EXPORT_MAX_BYTES} bytes")
-    length = len(out).to_bytes(2, "big")
-    hkdf_expand_into(prk, b"".join((length, b"HPKE-v1", suite, label, info)), out)
+    hkdf_expand_into(prk, len(out).to_bytes(2, "big") + label + info, out)
 
 
 # There is never a PSK, so its id is always the empty one.
-_PSK_ID_HASH: Final = bytes(_labeled_extract(_HPKE_SUITE, b"", b"psk_id_hash", b""))
+_PSK_ID_HASH: Final = hkdf_extract(b"", _PSK_ID)

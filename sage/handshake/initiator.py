@@ -210,7 +210,9 @@ class Initiator(Engine):
 
 def _terms(keys: PinnedKeys, entropy: Entropy) -> Terms:
     try:
-        init, resp, kem = (parse_key_url(key.kid).did.did for key in keys)
+        init = parse_key_url(keys.init_key.kid).did.did
+        resp = parse_key_url(keys.resp_key.kid).did.did
+        kem = parse_key_url(keys.kem_key.kid).did.did
     except DecodeError as exc:
         raise UsageError("a pinned key has no key URL") from exc
     if kem != resp or keys.kem_key.algorithm != KEM_ALGORITHM:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Self
 
+from .._kept import kept
 from ..encoding import b64u_decode, b64u_encode, parse_strict
 from ..errors import Code, DecodeError, ProtocolError
 from ..identity.did import parse_did, parse_key_url
@@ -40,7 +40,7 @@ _COMPLETE_LABEL: Final = b"sage-hpke-complete|0.10.0\n"
 _SIGNATURE_SIZES: Final = (64, 65)  # Ed25519 and P-256; secp256k1 with its v
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Terms:
     """B: what both ends are bound to before there is any secret; 10 members.
 
@@ -70,26 +70,32 @@ class Terms:
 
     def binding(self) -> JsonObject:
         """Return B as the JSON object that goes into HPKE's ``info``."""
-        return {name: getattr(self, field) for name, field in _BINDING.items()}
+        return {
+            "v": self.v,
+            "ctx": self.ctx,
+            "initDid": self.init_did,
+            "respDid": self.resp_did,
+            "initKid": self.init_kid,
+            "respKid": self.resp_kid,
+            "kemKid": self.kem_kid,
+            "suite": self.suite,
+            "combiner": self.combiner,
+            "nonce": self.nonce,
+        }
 
 
-# The members of B and the attributes that hold them.
-_BINDING: Final = {
-    "v": "v",
-    "ctx": "ctx",
-    "initDid": "init_did",
-    "respDid": "resp_did",
-    "initKid": "init_kid",
-    "respKid": "resp_kid",
-    "kemKid": "kem_kid",
-    "suite": "suite",
-    "combiner": "combiner",
-    "nonce": "nonce",
-}
-_INITIATION: Final = _BINDING.keys() | {"task", "enc", "ephC"}
+_BINDING: Final = frozenset(
+    (
+        *("v", "ctx", "initDid", "respDid", "initKid", "respKid", "kemKid"),
+        *("suite", "combiner", "nonce"),
+    )
+)
+_INITIATION: Final = _BINDING | {"task", "enc", "ephC"}
+_TRANSCRIPT: Final = _INITIATION | {"ephS", "kid"}
+_COMPLETION: Final = frozenset(("v", "task", "transcript", "ackTagB64", "sigB64"))
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Initiation(Terms):
     """The initiator's message: B, and both of its ephemeral keys; 13 members.
 
@@ -108,11 +114,16 @@ class Initiation(Terms):
     @classmethod
     def of(cls, terms: Terms, *, enc: bytes, eph_c: bytes) -> Self:
         """Return the message that proposes these terms."""
-        values = {field: getattr(terms, field) for field in _BINDING.values()}
-        return cls(**values, enc=enc, eph_c=eph_c)
+        self = object.__new__(cls)
+        self.__dict__.update(terms.__dict__, enc=enc, eph_c=eph_c, task=_INIT_TASK)
+        return self
 
     def to_json(self) -> JsonObject:
         """Return the 13 members."""
+        return self._members.copy()
+
+    @kept
+    def _members(self) -> JsonObject:
         return self.binding() | {
             "task": self.task,
             "enc": b64u_encode(self.enc),
@@ -121,7 +132,7 @@ class Initiation(Terms):
 
     def encode(self) -> bytes:
         """Return the canonical bytes."""
-        return INITIATION.write(self.to_json())
+        return INITIATION.write(self._members)
 
     @classmethod
     def decode(cls, data: Buffer) -> Self:
@@ -138,16 +149,19 @@ class Initiation(Terms):
             UsageError: ``data`` is not a buffer.
         """
         members = _members(data)
-        if members.keys() - {"task", "enc", "ephC"} != _BINDING.keys():
+        if members.keys() - {"task", "enc", "ephC"} != _BINDING:
             raise _binding("other members than the ten of B")
-        expected = {"v": VERSION, "suite": SUITE, "combiner": COMBINER}
-        if any(members[name] != value for name, value in expected.items()):
+        if (
+            members["v"] != VERSION
+            or members["suite"] != SUITE
+            or members["combiner"] != COMBINER
+        ):
             raise _binding("another version, suite or combiner")
         if members.get("task") != _INIT_TASK:
             raise _schema("another task than an initiation")
         init_did, resp_did = _did(members, "initDid"), _did(members, "respDid")
         _binary(members, "nonce", NONCE_BYTES)
-        return cls(
+        initiation = cls(
             ctx=_uuid4(members, "ctx"),
             init_did=init_did,
             resp_did=resp_did,
@@ -158,6 +172,9 @@ class Initiation(Terms):
             enc=_binary(members, "enc", X25519_KEY_BYTES),
             eph_c=_binary(members, "ephC", X25519_KEY_BYTES),
         )
+        # All is canonical, so it is what writing the attributes would give.
+        initiation.__dict__["_members"] = members
+        return initiation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +202,7 @@ class Completion:
         """Return T, 15 members."""
         return self.echo | {"ephS": b64u_encode(self.eph_s), "kid": self.kid}
 
-    @cached_property
+    @kept
     def canonical_transcript(self) -> bytes:
         """The canonical bytes of T, which are hashed, signed and sent alike."""
         return TRANSCRIPT.write(self.transcript())
@@ -220,18 +237,17 @@ class Completion:
             UsageError: ``data`` is not a buffer.
         """
         members = _members(data)
-        if members.keys() != {"v", "task", "transcript", "ackTagB64", "sigB64"}:
+        if members.keys() != _COMPLETION:
             raise _schema("other members than the five of a completion")
         if members["v"] != VERSION or members["task"] != _COMPLETE_TASK:
             raise _schema("another version or task than a completion")
         transcript = members["transcript"]
-        if not isinstance(transcript, dict) or transcript.keys() != _INITIATION | {
-            "ephS",
-            "kid",
-        }:
+        if not isinstance(transcript, dict) or transcript.keys() != _TRANSCRIPT:
             raise _schema("other members than the fifteen of a transcript")
+        echo = transcript.copy()
+        del echo["ephS"], echo["kid"]
         return cls(
-            echo={name: transcript[name] for name in _INITIATION},
+            echo=echo,
             eph_s=_binary(transcript, "ephS", X25519_KEY_BYTES),
             kid=_uuid4(transcript, "kid"),
             ack_tag=_binary(members, "ackTagB64", ACK_TAG_BYTES),

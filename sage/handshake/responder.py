@@ -178,17 +178,16 @@ class Responder(Engine):
     ) -> None:
         """Hold the initiation against the envelope and our pinned keys (HPKE-02)."""
         init, resp, kem = self._keys
-        expected = (
-            (initiation.ctx, envelope.context_id),
-            (initiation.nonce, envelope.nonce),
-            (initiation.init_did, envelope.did),
-            (initiation.resp_did, envelope.recipient),
-            (initiation.init_kid, envelope.kid),
-            (initiation.init_kid, init.kid),
-            (initiation.resp_kid, resp.kid),
-            (initiation.kem_kid, kem.kid),
-        )
-        if any(ours != theirs for ours, theirs in expected):
+        if (
+            initiation.ctx != envelope.context_id
+            or initiation.nonce != envelope.nonce
+            or initiation.init_did != envelope.did
+            or initiation.resp_did != envelope.recipient
+            or initiation.init_kid != envelope.kid
+            or initiation.init_kid != init.kid
+            or initiation.resp_kid != resp.kid
+            or initiation.kem_kid != kem.kid
+        ):
             raise ProtocolError(
                 "the initiation is not of this envelope, or not for these keys",
                 code=Code.HANDSHAKE_BINDING,

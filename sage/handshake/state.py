@@ -41,6 +41,9 @@ class State(Enum):
     ESTABLISHED = "ESTABLISHED"
     CLOSED = "CLOSED"
 
+    # A member is itself and no other; `Enum` would hash its name, in Python.
+    __hash__ = object.__hash__
+
     @property
     def is_pending(self) -> bool:
         """Whether a deadline runs: a message was sent, and the peer's is awaited."""
@@ -56,6 +59,8 @@ class Event(Enum):
     CONFIRM = "confirm"
     FAIL = "fail"
     CLOSE = "close"
+
+    __hash__ = object.__hash__
 
 
 _I, _R = Role.INITIATOR, Role.RESPONDER

@@ -74,7 +74,8 @@ def parse_did(text: str) -> ParsedDid:
             whose locator we do not know how to read (``id.unknown-kind``).
         UsageError: ``text`` is not a ``str``.
     """
-    _require_text(text, DID_MAX_BYTES)
+    if not isinstance(text, str):
+        raise _not_text(text)
     return _parse_did(text)
 
 
@@ -85,7 +86,8 @@ def parse_key_url(text: str) -> ParsedKeyUrl:
         DecodeError: as `parse_did`; a bare DID is ``id.malformed`` here.
         UsageError: ``text`` is not a ``str``.
     """
-    _require_text(text, KEY_URL_MAX_BYTES)
+    if not isinstance(text, str):
+        raise _not_text(text)
     return _parse_key_url(text)
 
 
@@ -111,6 +113,7 @@ _ADDRESS: Final = re.compile(r"(?:\A|\.)(?:[0-9]+|0x[0-9a-f]*)\Z")
 
 @lru_cache(maxsize=PARSED_NAME_CACHE_ENTRIES)
 def _parse_did(text: str) -> ParsedDid:
+    _require_size(text, DID_MAX_BYTES)
     method, _, rest = text.partition("did:sage:")
     kind, *segments = rest.split(":")
     if method or not _KIND.fullmatch(kind) or len(segments) < 2:
@@ -130,15 +133,18 @@ def _parse_did(text: str) -> ParsedDid:
 
 @lru_cache(maxsize=PARSED_NAME_CACHE_ENTRIES)
 def _parse_key_url(text: str) -> ParsedKeyUrl:
+    _require_size(text, KEY_URL_MAX_BYTES)
     did, _, name = text.partition("#")
     if not is_key_name(name):
         _malformed()
     return ParsedKeyUrl(KeyUrl(text), parse_did(did), name)
 
 
-def _require_text(text: str, max_bytes: int) -> None:
-    if not isinstance(text, str):
-        raise UsageError(f"an identifier is str, not {type(text).__name__}")
+def _not_text(text: object) -> UsageError:
+    return UsageError(f"an identifier is str, not {type(text).__name__}")
+
+
+def _require_size(text: str, max_bytes: int) -> None:
     if len(text) > max_bytes or not text.isascii():
         _malformed()
 

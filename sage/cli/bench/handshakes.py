@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import repeat
 from typing import Final
 
@@ -33,7 +34,7 @@ from ...types import Did, Role
 from .figures import PRIMITIVES, TLS_HANDSHAKE, Case, Figure, NotHere
 from .timing import Effort, Subject, compare
 
-__all__ = ["Agents", "handshake_cases", "primitives"]
+__all__ = ["Agents", "handshake_cases", "in_a_row", "primitives"]
 
 _ADA, _GRACE = (Did(f"did:sage:web:agents.example:{name}") for name in ("ada", "grace"))
 _NOW, _UNIX, _TTL_S = 0.0, 1_790_000_000, 60
@@ -160,6 +161,15 @@ def primitives() -> Subject:
     return Subject(prepare)
 
 
+def in_a_row(effort: Effort) -> Effort:
+    """Return the effort for what takes as long as a burst.
+
+    There would be one handshake in it, fetching into the caches what the subject
+    before it has pushed out. Records run by the hundred; let some of these do so too.
+    """
+    return replace(effort, burst_ns=10 * effort.burst_ns)
+
+
 def handshake_cases() -> Iterator[Case]:
     """Yield the handshake."""
     yield Case("handshake", None, _measure)
@@ -190,7 +200,7 @@ def _measure(effort: Effort) -> list[Figure]:
     else:
         subjects.append(tls)
         against.append(TLS_HANDSHAKE)
-    times = compare(subjects, effort)
+    times = compare(subjects, in_a_row(effort))
     return [
         Figure(
             row="handshake",

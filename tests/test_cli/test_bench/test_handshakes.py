@@ -5,7 +5,13 @@ import sys
 import pytest
 
 from sage.cli.bench.figures import PRIMITIVES, TLS_HANDSHAKE
-from sage.cli.bench.handshakes import Agents, handshake_cases, primitives
+from sage.cli.bench.handshakes import (
+    Agents,
+    handshake_cases,
+    in_a_row,
+    primitives,
+)
+from sage.cli.bench.timing import FULL
 from sage.types import Role
 
 from .conftest import measure_all
@@ -44,3 +50,9 @@ def test_without_certificates_only_against_its_primitives(
 
 def test_the_primitives_work() -> None:
     primitives().prepare(1)()
+
+
+def test_a_burst_has_room_for_several() -> None:
+    longer = in_a_row(FULL)
+    assert longer.rounds == FULL.rounds
+    assert longer.burst_ns == 10 * FULL.burst_ns
