@@ -117,7 +117,7 @@ def test_versions_that_are_taken(opened, number, version):
         (Fake(0x20000000), "version 2.0.0 is older than 3.0"),  # LibreSSL, always
         (Fake(0), "version 0.0.0 is older than 3.0"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_why_one_is_not_taken(opened, first, reason):
     """Then the other is, and where that cannot be had, both reasons are told."""
