@@ -33,6 +33,8 @@ from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memmove, memset
 
+import os
+import sys
 from _thread import allocate_lock, start_new_thread
 from os import urandom
 from time import sleep
@@ -178,6 +180,9 @@ if (
 ) != (BLOCK_BYTES, WINDOW_BITS, RECORD_MIN_BYTES, WARM_SESSIONS):
     raise ImportError("sage._core was compiled for other limits; build it again")
 
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    raise ImportError("sage._core needs the GIL; SAGE_NO_EXTENSIONS=1 does without")
+
 cdef object _SEQ_MAX = 2**64 - 1
 cdef object _INITIATOR = Role.INITIATOR
 cdef object _SESSION_AEAD = Code.SESSION_AEAD
@@ -285,6 +290,7 @@ cdef class SessionCore:
     cdef object opener_before
     cdef set streams  # the ids of those that were derived
     cdef object __weakref__
+    cdef unsigned int forks  # of the process that it was made in
     cdef bint locked
     cdef bint is_closed
     cdef bint direct  # whether its keys are set in `libcrypto`
@@ -306,6 +312,7 @@ cdef class SessionCore:
         """Derive the first keys of both directions."""
         self.warm_place = COLD
         self.direct = _libcrypto
+        self.forks = _forks
         sage_untrack(self, _session_bytes)
         cdef Plan plan = plan_of(profile)
         copy_exactly(&self.block[SEED], KEY_BYTES, seed, "seed")
@@ -335,7 +342,11 @@ cdef class SessionCore:
 
     def __dealloc__(self):
         sage_wipe(self.block, BLOCK_BYTES)
-        if self.warm_place != COLD:
+        # A constructor that got no arguments has not even set its place.
+        if (
+            self.warm_place != COLD
+            and _warm_ring[self.warm_place] == <PyObject *>self
+        ):
             _warm_ring[self.warm_place] = NULL
 
     @property
@@ -521,7 +532,7 @@ cdef class SessionCore:
         if PyBytes_CheckExact(record):
             size = PyBytes_GET_SIZE(record)
         else:
-            record = flat(record, "record")
+            record = bytes(flat(record, "record"))  # nobody changes this
             size = len(record)
         plaintext = self.unseal(
             start_of(record), size, self.aad_in(aad), at, &seq, NULL
@@ -572,7 +583,7 @@ cdef class SessionCore:
         for index in range(len(rows)):
             row = rows[index]
             if not PyBytes_CheckExact(row):
-                rows[index] = flat(row, f"records[{index}]")
+                rows[index] = bytes(flat(row, f"records[{index}]"))
         cdef bytes extra = self.aad_in(aad)
         cdef int hands = workers(threads)
         cdef double at = self.moment(now)
@@ -618,7 +629,7 @@ cdef class SessionCore:
         cdef uint64_t seq
         cdef bytes store
         cdef Record *claims
-        cdef Py_ssize_t row, count, size, width
+        cdef Py_ssize_t row, count, size, width, settled = 0
         if self.is_closed:
             self.refuse()
         source, count, width = matrix(wire, "wire")
@@ -651,8 +662,9 @@ cdef class SessionCore:
                     except SageError as exc:
                         memset(room + row * size, 0, size)
                         note(errors, row, exc)
-            except BaseException:  # nothing was accepted, and all of it may lie there
-                memset(room, 0, count * size)
+                    settled = row + 1
+            except BaseException:  # what was not accepted may lie there already
+                memset(room + settled * size, 0, (count - settled) * size)
                 raise
             if errors:
                 raise BatchError(errors, out)
@@ -680,7 +692,7 @@ cdef class SessionCore:
             self.refuse()
         cdef double at = self.moment(now)
         if not PyBytes_CheckExact(record):
-            record = flat(record, "record")
+            record = bytes(flat(record, "record"))
         plaintext = self.unseal(
             start_of(record), len(record), self.aad_in(aad), at, &seq, NULL
         )
@@ -772,14 +784,22 @@ cdef class SessionCore:
     @cython.final
     cdef inline int enter(self) except -1:
         """Take the lock, which is a flag of whoever holds the GIL."""
-        if self.locked:
+        if self.locked or self.forks != _forks:
             self.wait()
         self.locked = True
         return 0
 
     @cython.final
     cdef int wait(self) except -1:
-        """Wait for a holder that lost its turn in the middle of Python code."""
+        """Wait for a holder that lost its turn in the middle of Python code.
+
+        In a forked process there is none, and the session is the other process's: two
+        that seal with the same numbers would use each nonce twice.
+        """
+        if self.forks != _forks:
+            self.forks = _forks
+            self.wipe()
+            self.locked = False
         while self.locked:
             sleep(LOCKED_S)
         return 0
@@ -969,7 +989,6 @@ cdef class SessionCore:
             memcpy(record.nonce, nonce, NONCE_BYTES)
             self.run_one(<Aead>aead, False, generation, &record, extra)
             if record.verdict == FORGED:
-                sage_wipe(out, record.size)  # nobody is to see what it claims
                 self.count_failure()
                 raise AuthenticationError(code=_SESSION_AEAD) from None
             if self.is_closed:  # while this was under way
@@ -1083,13 +1102,16 @@ cdef class SessionCore:
         char *wire,
     ) except -1:
         """Note what is to be sealed, and write the record's header."""
-        self.write_header(wire, seq)
+        cdef char header[HEADER_BYTES]
+        self.write_header(header, seq)
         record.source = <const uint8_t *>plain
         record.target = <uint8_t *>wire + HEADER_BYTES
         record.size = size
         record.seq = seq
         record.chosen = True
-        memcpy(record.nonce, wire + 8, NONCE_BYTES)
+        # Never read back from the caller's memory, where others may write as well.
+        memcpy(record.nonce, header + 8, NONCE_BYTES)
+        memcpy(wire, header, HEADER_BYTES)
         return 0
 
     @cython.final
@@ -1157,7 +1179,7 @@ cdef class SessionCore:
         cdef uint64_t per_generation = self.plan.generation_records
         cdef uint64_t begins, number
         cdef int64_t generation
-        cdef Py_ssize_t start = 0, stop, total
+        cdef Py_ssize_t start = 0, stop, total, aad_bytes = aad_size(self.plan, extra)
         while start < count:
             if not records[start].chosen:
                 start += 1
@@ -1170,7 +1192,7 @@ cdef class SessionCore:
             while stop < count and (
                 not records[stop].chosen or records[stop].seq - begins < per_generation
             ):
-                total += records[stop].size if records[stop].chosen else 0
+                total += weight_of(&records[stop], aad_bytes)
                 stop += 1
             self.enter()
             try:
@@ -1230,6 +1252,8 @@ cdef class SessionCore:
         else:
             record.verdict = open_record(aead.context, record, aad, aad_bytes)
             right = record.verdict != FAILED
+            if record.verdict != GENUINE:
+                sage_wipe(record.target, record.size)
         if not right:
             refuse_memory()
         return 0
@@ -1247,7 +1271,7 @@ cdef class SessionCore:
         int threads,
         tuple kept,
     ) except -1:
-        """Seal or open the chosen records, all of one generation, ``total`` bytes.
+        """Seal or open the chosen records of one generation, as much as ``total`` bytes.
 
         ``kept`` is what they point into, for every thread to hold.
         """
@@ -1315,7 +1339,7 @@ cdef class SessionCore:
         while stop < count:
             size = 0
             while stop < count and size < bytes_each:
-                size += records[stop].size if records[stop].chosen else 0
+                size += weight_of(&records[stop], PyBytes_GET_SIZE(aad))
                 stop += 1
             share = Share.__new__(Share)
             share.aead = self.another(sealing, direction, generation)
@@ -1329,16 +1353,21 @@ cdef class SessionCore:
             shares.append(share)
             start = stop
         begun, left = [], shares[:1]
+        if sys.is_finalizing():  # a thread that starts now may never get its turn
+            left, shares_of_others = shares, []
+        else:
+            shares_of_others = shares[1:]
         try:
-            for share in shares[1:]:
+            for share in shares_of_others:
                 share.working = allocate_lock()
                 share.working.acquire()
+                begun.append(share.working)
                 try:
                     start_new_thread(share, ())
                 except RuntimeError:  # there is none to be had
+                    begun.pop()
+                    share.working = None
                     left.append(share)
-                else:
-                    begun.append(share.working)
             for share in left:
                 share()
         finally:
@@ -1497,20 +1526,9 @@ cdef class SessionCore:
 
     @cython.final
     cdef object drop_engines(self):
-        dropped = (self.sealer, self.opener_in, self.opener_before)
+        sealer, opener_in, opener_before = self.sealer, self.opener_in, self.opener_before
         self.sealer = self.opener_in = self.opener_before = None
-        return dropped
-
-    @cython.final
-    cdef int cool(self) except -1:
-        """Drop the engines; the next record makes the one that it needs."""
-        self.enter()
-        try:
-            dropped = self.drop_engines()
-        finally:
-            self.locked = False
-        del dropped
-        return 0
+        return (sealer, opener_in, opener_before)
 
     @cython.final
     cdef inline double moment(self, now) except? -1:
@@ -1557,6 +1575,8 @@ cdef bint run_records(
         store_be64(<char *>aad + seq_at, record.seq)
         if not sealing:
             record.verdict = open_record(context, record, aad, aad_bytes)
+            if record.verdict != GENUINE:  # nobody is to see what it claims
+                sage_wipe(record.target, record.size)
             if record.verdict == FAILED:
                 return False
         elif not seal_record(context, record, aad, aad_bytes):
@@ -1610,12 +1630,31 @@ cdef int outlast(list locks) except -1:
     return 0
 
 
+cdef unsigned int _forks = 0
+
+
+def _count_fork():
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
 cdef inline int64_t generation_of(Plan plan, uint64_t seq, int64_t likely) noexcept:
     """Divide only where the likely generation is not the one; there may be none."""
     cdef uint64_t each = plan.generation_records
     if seq - <uint64_t>likely * each < each:
         return likely
     return seq // each
+
+
+cdef inline Py_ssize_t weight_of(
+    const Record *record, Py_ssize_t aad_bytes
+) noexcept:
+    """Return a record's share of the work, in bytes; a short one is work, too."""
+    return record.size + aad_bytes + RECORD_MIN_BYTES if record.chosen else 0
 
 
 cdef bytes records_for(Py_ssize_t count):
@@ -1705,7 +1744,10 @@ cdef int keep_warm(SessionCore session) except -1:
         (<SessionCore>displaced).warm_place = COLD
         if displaced.ob_refcnt > 0:
             other = <SessionCore>displaced
-            other.cool()
+            # One at work keeps them: whoever is at work may be this very thread, in
+            # a signal's handler or a finaliser. It joins again at its next record.
+            if not other.locked:
+                other.drop_engines()
     return 0
 
 

@@ -26,10 +26,14 @@ Threads. One lock a session guards all of its state. The AEAD runs outside of it
 works on values that belong to one call, and what it gives is refused if the session
 was closed meanwhile. The lock is not re-entrant, so a signal
 handler or finaliser must not use a session that may be at work below it.
+
+Processes. A session belongs to the process that made it. A fork copies it, and the
+copy closes when it is used: it would seal with the numbers that the other uses.
 """
 
 from __future__ import annotations
 
+import os
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable
 from math import inf, isfinite
@@ -202,6 +206,7 @@ class SessionCore:
         "_lock",
         "_openers",
         "_plan",
+        "_process",
         "_received",
         "_sealers",
         "_sent",
@@ -250,6 +255,7 @@ class SessionCore:
         self._expires = min(created + plan.idle_s, self._deadline)
         self._id = urlsafe_b64encode(raw_id)[:-2].decode("ascii")
         self._closed = self._warm = False
+        self._process = _process
         self._lock = Lock()
         self._plan = plan
         self._sent = self._received = self._failed_opens = 0
@@ -336,7 +342,7 @@ class SessionCore:
             SessionExpired: the age or idle limit was reached.
             UsageError: an argument of the wrong type or size; no number is used.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         plan = self._plan
         if type(plaintext) is not bytes or len(plaintext) > plan.plaintext_max_bytes:
@@ -396,7 +402,7 @@ class SessionCore:
         Raises:
             The same errors as `seal`, and UsageError for an unfit ``out``.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         plaintext = self._plaintext(plaintext, "plaintext")
         aad = self._aad_out(aad)
@@ -427,7 +433,7 @@ class SessionCore:
             The same errors as `seal`; LimitReached if not all of them fit, and then
             none is sealed.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         rows = [
             row
@@ -469,7 +475,7 @@ class SessionCore:
         Raises:
             The same errors as `seal_many`, and UsageError for unfit arrays.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         source, count, size = matrix(rows, "rows")
         with source:
@@ -510,7 +516,7 @@ class SessionCore:
             SessionExpired: the age or idle limit was reached.
             UsageError: an argument of the wrong type.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         return self._open(record, aad, monotonic() if now is None else _seconds(now))
 
@@ -538,7 +544,7 @@ class SessionCore:
         Raises:
             The same errors as `open`, and UsageError for an unfit ``out``.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         now = _seconds(now)
         record = flat(record, "record")
@@ -575,7 +581,7 @@ class SessionCore:
             The errors of `open` that concern the session or the arguments; then
             nothing was accepted.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         rows = [
             row if type(row) is bytes else bytes(flat(row, f"records[{index}]"))
@@ -626,7 +632,7 @@ class SessionCore:
             The errors of `open` that concern the session or the arguments; then
             nothing was accepted.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         source, count, width = matrix(wire, "wire")
         errors: dict[int, SageError] = {}
@@ -664,7 +670,7 @@ class SessionCore:
         Raises:
             The same errors as `open`, for the same reasons.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         now = _seconds(now)
         if type(record) is not bytes:
@@ -687,7 +693,7 @@ class SessionCore:
             SessionExpired: the age or idle limit was reached.
             UsageError: ``seq`` is not an ``int`` in 0 .. 2^64 - 1.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         if _sequence(seq) >= self._plan.max_records:
             _refuse_seq()
@@ -709,7 +715,7 @@ class SessionCore:
             UsageError: an argument of the wrong type or size, a session whose
                 layout is not ``"transcript"``, or an id that was used before.
         """
-        if self._closed:
+        if self._closed or self._process is not _process:
             self._refuse()
         now = _seconds(now)
         if self._plan.layout != "transcript" or not _plan(profile).is_stream:
@@ -741,6 +747,8 @@ class SessionCore:
         the engine's own copies of the keys go with its objects, which are dropped
         here, and Python may have copied what it was given.
         """
+        if self._process is not _process:
+            self._leave_to_the_other_process()
         with self._lock:
             self._wipe()
 
@@ -1025,14 +1033,30 @@ class SessionCore:
         self._block[:] = bytes(KEY_BLOCK_BYTES)
         self._sealers, self._openers = {}, {}
 
+    def _leave_to_the_other_process(self) -> None:
+        """Close what a fork copied.
+
+        Two that seal with the same numbers would use each nonce twice. Whoever holds
+        the lock does so in the other process.
+        """
+        self._process, self._lock = _process, Lock()
+        self._wipe()
+
     def _cool(self) -> None:
         """Drop the engines; the next record makes the one that it needs."""
-        with self._lock:
-            self._warm = False
-            self._sealers, self._openers = {}, {}
+        # One at work keeps them: whoever is at work may be this very thread, in a
+        # signal's handler or a finaliser. It joins again at its next record.
+        self._warm = False
+        if self._lock.acquire(blocking=False):
+            try:
+                self._sealers, self._openers = {}, {}
+            finally:
+                self._lock.release()
 
     def _refuse(self) -> NoReturn:
         """Say why ``now >= self._expires``; closing sets that to minus infinity."""
+        if self._process is not _process:
+            self._leave_to_the_other_process()
         if not self._closed:
             raise SessionExpired("session expired")
         limit = self._plan.max_failed_opens
@@ -1047,9 +1071,21 @@ _DRAFT1_KEYS: Final = (slice(64, 96), slice(128, 160), slice(0, 32))  # by direc
 
 # The sessions that keep their engines, in a ring: whoever joins displaces the one
 # that joined `WARM_SESSIONS` before it.
-_warm_lock: Final = Lock()
+_warm_lock = Lock()
 _warm_ring: Final[list[ref[SessionCore] | None]] = [None] * WARM_SESSIONS
 _warm_next = 0
+
+
+_process = object()  # which one this is: another object after each fork
+
+
+def _after_fork() -> None:
+    global _process, _warm_lock
+    _process, _warm_lock = object(), Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _keep_warm(session: SessionCore) -> None:

@@ -91,17 +91,18 @@ def load_libcrypto(addresses):
     # Fetched once and kept: they live as long as the process.
     _evp.chacha20poly1305 = fetch_cipher(NULL, b"ChaCha20-Poly1305", NULL)
     _evp.aes_256_gcm = fetch_cipher(NULL, b"AES-256-GCM", NULL)
-    _evp.hashing = new_digest()
+    cdef void *hashing = new_digest()
     cdef void *sha256_algorithm = fetch_digest(NULL, b"SHA256", NULL)
     if (
         _evp.chacha20poly1305 is NULL
         or _evp.aes_256_gcm is NULL
-        or _evp.hashing is NULL
+        or hashing is NULL
         or sha256_algorithm is NULL
-        or _evp.EVP_DigestInit_ex2(_evp.hashing, sha256_algorithm, NULL) != 1
+        or _evp.EVP_DigestInit_ex2(hashing, sha256_algorithm, NULL) != 1
     ):
         _evp.ERR_clear_error()
         raise ConfigError("this OpenSSL lacks an algorithm that sage needs")
+    _evp.hashing = hashing
 
 
 def use_libcrypto(bint yes):

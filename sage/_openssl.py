@@ -85,7 +85,10 @@ def _open(name: str, file: str | None) -> Library:
         LookupError: it gives no OpenSSL, or one that is too old.
         OSError: it cannot be opened.
     """
-    # Where the module is part of the interpreter, so may be its OpenSSL.
+    # A `_hashlib` that is part of the interpreter has its OpenSSL there, too; for
+    # another module, "no file" would mean whatever anybody has loaded.
+    if file is None and name != "_hashlib":
+        raise LookupError("has no file")
     handle = ctypes.CDLL(file)
     version = _version(handle)
     if int(version.partition(".")[0]) < _OLDEST:

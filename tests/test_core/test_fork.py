@@ -1,0 +1,97 @@
+"""A session belongs to the process that made it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sage.session import STREAM, V0_10
+from sage.types import Role
+
+# In an interpreter of its own: forking the test runner would copy its threads' locks.
+CODE = """
+import os
+import sys
+
+import sage
+from sage.errors import SessionClosed
+from sage.session import Session
+from sage.types import Role
+
+seed, th = bytes(32), bytes(range(32))
+ada, grace, other, idle = (
+    Session.v0_10(seed, th, role)
+    for role in (Role.INITIATOR, Role.RESPONDER, Role.INITIATOR, Role.INITIATOR)
+)
+record = ada.seal(b"hello")
+acts = {
+    "seal": lambda: ada.seal(b"x"),
+    "open": lambda: grace.open(record),
+    "seal_many": lambda: other.seal_many([b"x"]),
+    "derive": lambda: idle.derive_stream(bytes(16)),
+}
+child = os.fork()
+if child == 0:
+    said = []
+    for name, act in acts.items():
+        try:
+            act()
+        except SessionClosed as error:
+            said.append(f"{name}: {error}")
+    said.append(f"closed: {[s.closed for s in (ada, grace, other, idle)]}")
+    fresh = Session.v0_10(seed, th, Role.INITIATOR)
+    said.append(f"fresh: {len(fresh.seal(b''))}")
+    print("\\n".join(said), flush=True)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+print(f"child: {status}")
+print(f"parent: {grace.open(record)!r} {len(ada.seal(b'x'))}")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_copy_closes_and_the_original_goes_on():
+    done = subprocess.run(
+        [sys.executable, "-c", CODE],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "seal: session closed",
+        "open: session closed",
+        "seal_many: session closed",
+        "derive: session closed",
+        "closed: [True, True, True, True]",
+        "fresh: 36",
+        "child: 0",
+        "parent: b'hello' 37",
+    ]
+
+
+def test_a_session_at_work_is_not_waited_for_by_its_own_thread(twin):
+    """Deriving runs the caller's constructor, in the middle of the session's lock."""
+    seed, th = bytes(32), bytes(range(32))
+    others = [
+        twin.SessionCore(STREAM, seed, th, Role.INITIATOR, session_id=bytes(16))
+        for _ in range(200)
+    ]
+
+    class Curious(twin.SessionCore):
+        def __init__(self, *args, **kwargs):
+            if twin.__name__ == "sage._core_py":
+                super().__init__(*args, **kwargs)
+            if self.profile.layout == "stream":
+                for other in others:
+                    other.seal(b"")
+
+    ada = Curious(V0_10, seed, th, Role.INITIATOR)
+    ada.seal(b"")  # it keeps its engine from here on
+    derived = ada.derive(STREAM, bytes(16))
+    assert derived.seal(b"")[:8] == bytes(8)
+    assert ada.seal(b"")[:8] == (1).to_bytes(8, "big")
