@@ -291,9 +291,9 @@ cdef class SessionCore:
     cdef set streams  # the ids of those that were derived
     cdef object __weakref__
     cdef unsigned int forks  # of the process that it was made in
-    cdef bint locked
-    cdef bint is_closed
-    cdef bint direct  # whether its keys are set in `libcrypto`
+    cdef uint8_t locked
+    cdef uint8_t is_closed
+    cdef uint8_t direct  # whether its keys are set in `libcrypto`
     cdef uint8_t direction_out
     cdef uint8_t direction_in
     cdef uint8_t warm_place
