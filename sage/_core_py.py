@@ -391,7 +391,8 @@ class SessionCore:
         """Encrypt one record into a buffer of the caller's, which may be the same.
 
         Args:
-            plaintext: as for `seal`; it may overlap ``out``.
+            plaintext: as for `seal`; it may overlap ``out``. Nobody else may write into
+                either meanwhile.
             out: a writable, contiguous buffer with 36 bytes more than the plaintext.
             aad: as for `seal`.
             now: monotonic seconds.
@@ -462,7 +463,8 @@ class SessionCore:
         Args:
             rows: a contiguous 2-D array of bytes (``uint8``), one plaintext a row.
             out: a writable one of as many rows, each 36 bytes longer, that does not
-                overlap ``rows``; ``None`` to make it.
+                overlap ``rows``; ``None`` to make it. Nobody else may write into either
+                meanwhile.
             aad: bound to each of the records.
             threads: how many may work on it, 1 to 64; more than one pay from a
                 megabyte. The engine `cryptography` works in one.
@@ -531,7 +533,8 @@ class SessionCore:
         """Authenticate one record, accept it and write its plaintext into a buffer.
 
         Args:
-            record: as for `open`; it may overlap ``out``.
+            record: as for `open`; it may overlap ``out``. Nobody else may write into
+                either meanwhile.
             out: a writable, contiguous buffer with room for the plaintext, which is
                 36 bytes shorter than the record. Whatever is not accepted leaves
                 nothing of itself there; the room may be zero then.
@@ -615,7 +618,8 @@ class SessionCore:
         Args:
             wire: a contiguous 2-D array of bytes (``uint8``), one record a row.
             out: a writable one of as many rows, each 36 bytes shorter, that does not
-                overlap ``wire``; ``None`` to make it.
+                overlap ``wire``; ``None`` to make it. Nobody else may write into either
+                meanwhile.
             aad: the bytes that each of the records is bound to.
             threads: how many may work on it, 1 to 64; more than one pay from a
                 megabyte. The engine `cryptography` works in one.
