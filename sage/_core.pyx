@@ -25,10 +25,12 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_READ, PyBUF_WRITABLE
-from cpython.buffer cimport PyBUF_WRITE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_WRITE, PyBuffer_IsContiguous, PyBuffer_Release
+from cpython.buffer cimport PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cpython.pyport cimport PY_SSIZE_T_MAX
-from cpython.memoryview cimport PyMemoryView_FromMemory, PyMemoryView_GET_BUFFER
+from cpython.memoryview cimport PyMemoryView_FromMemory, PyMemoryView_FromObject
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from libc.math cimport INFINITY, isfinite
 from libc.stdint cimport int64_t, uint8_t, uint64_t, uintptr_t
 from libc.string cimport memcpy, memmove, memset
@@ -183,6 +185,7 @@ if (
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
     raise ImportError("sage._core needs the GIL; SAGE_NO_EXTENSIONS=1 does without")
 
+cdef object _ONE = 1
 cdef object _SEQ_MAX = 2**64 - 1
 cdef object _INITIATOR = Role.INITIATOR
 cdef object _SESSION_AEAD = Code.SESSION_AEAD
@@ -455,7 +458,7 @@ cdef class SessionCore:
             ):
                 rows[index] = self.plaintext_of(row, f"plaintexts[{index}]")
         cdef bytes extra = self.aad_out(aad)
-        cdef int hands = workers(threads)
+        cdef int hands = 1 if threads is _ONE else workers(threads)
         aead = self.reserve(self.moment(now), len(rows), &first)
         if self.direct:
             store = records_for(len(rows))
@@ -493,17 +496,17 @@ cdef class SessionCore:
         cdef Py_ssize_t row, count, size, width
         if self.is_closed:
             self.refuse()
-        source, count, size = matrix(rows, "rows")
+        source = rows_of(rows, "rows", &count, &size)
         if size > self.plan.plaintext_max_bytes:
             refuse_plaintext(self.plan)
         cdef bytes extra = self.aad_out(aad)
         width = size + RECORD_MIN_BYTES
         if out is None:
             out = matrix_like(rows, count, width)
-        target = matrix_out(out, count, width)
+        target = room_for(out, count, width)
         cdef char *plain = start_of(source)
         cdef char *wire = start_of(target)
-        cdef int hands = workers(threads)
+        cdef int hands = 1 if threads is _ONE else workers(threads)
         aead = self.reserve(self.moment(now), count, &first)
         if self.direct:
             store = records_for(count)
@@ -585,7 +588,7 @@ cdef class SessionCore:
             if not PyBytes_CheckExact(row):
                 rows[index] = bytes(flat(row, f"records[{index}]"))
         cdef bytes extra = self.aad_in(aad)
-        cdef int hands = workers(threads)
+        cdef int hands = 1 if threads is _ONE else workers(threads)
         cdef double at = self.moment(now)
         errors = {}
         if self.direct:
@@ -632,16 +635,16 @@ cdef class SessionCore:
         cdef Py_ssize_t row, count, size, width, settled = 0
         if self.is_closed:
             self.refuse()
-        source, count, width = matrix(wire, "wire")
+        source = rows_of(wire, "wire", &count, &width)
         if width < RECORD_MIN_BYTES or width > self.plan.record_max_bytes:
             refuse_size(width, self.plan)
         cdef bytes extra = self.aad_in(aad)
-        cdef int hands = workers(threads)
+        cdef int hands = 1 if threads is _ONE else workers(threads)
         cdef double at = self.moment(now)
         size = width - RECORD_MIN_BYTES
         if out is None:
             out = matrix_like(wire, count, size)
-        target = matrix_out(out, count, size)
+        target = room_for(out, count, size)
         cdef char *records = start_of(source)
         cdef char *room = start_of(target)
         cdef bint direct = size > COPY_MAX_BYTES
@@ -1921,6 +1924,48 @@ cdef int borrow(out, Py_ssize_t size, Py_buffer *held) except -1:
     if not fits:
         PyObject_GetBuffer(writable(out, size), held, PyBUF_WRITABLE)
     return 0
+
+
+cdef object array_of(data):
+    """Return a view of an array of bytes with two dimensions, or ``None``."""
+    try:
+        view = PyMemoryView_FromObject(data)
+    except Exception:  # whatever it is, `_arguments` finds the words for it
+        return None
+    cdef Py_buffer *held = PyMemoryView_GET_BUFFER(view)
+    if (
+        held.ndim == 2
+        and held.len > 0
+        and held.format is not NULL
+        and held.format[0] in b"Bbc"
+        and held.format[1] == 0
+        and PyBuffer_IsContiguous(held, b"C")
+    ):
+        return view
+    return None
+
+
+cdef object rows_of(data, name, Py_ssize_t *count, Py_ssize_t *size):
+    """Return an array to read from, and the number and size of its rows."""
+    view = array_of(data)
+    if view is None:
+        view, count[0], size[0] = matrix(data, name)
+        return view
+    cdef Py_buffer *held = PyMemoryView_GET_BUFFER(view)
+    count[0] = held.shape[0]
+    size[0] = held.shape[1]
+    return view
+
+
+cdef object room_for(out, Py_ssize_t count, Py_ssize_t size):
+    """Return an array to write so many rows into."""
+    view = array_of(out)
+    cdef Py_buffer *held
+    if view is not None:
+        held = PyMemoryView_GET_BUFFER(view)
+        if not held.readonly and held.shape[0] == count and held.shape[1] == size:
+            return view
+    return matrix_out(out, count, size)
 
 
 cdef inline object piece(const char *where, Py_ssize_t size):
