@@ -21,7 +21,7 @@ __all__ = ["send_records"]
 
 # Records that are meant to leave within this time leave together, the first of them
 # late; waking for each one would cost more than sending it.
-_TICK_S: Final = 0.000_5
+_TICK_S: Final = 0.000_25
 
 # As many leave together in a closed loop, and count from when the first of them does.
 _TOGETHER: Final = 16
