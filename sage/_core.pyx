@@ -160,6 +160,7 @@ cdef enum:
     SESSION_ID_BYTES = 16
     COPY_MAX_BYTES = 2048  # below, copying beats making a memoryview
     UNLOCKED_MIN_BYTES = 4096  # from here on, others get the GIL meanwhile
+    USUAL_LABEL_BYTES = 32
     USUAL_AAD_BYTES = 192  # what finds room on the stack
     NO_GENERATION = -1
 
@@ -1701,7 +1702,7 @@ cdef inline void write_aad(
 
     Of draft1: be64(seq) | caller's AAD.
     """
-    cdef Py_ssize_t label_bytes = PyBytes_GET_SIZE(plan.aad_label)
+    cdef Py_ssize_t label_bytes = plan.label_bytes
     cdef Py_ssize_t aad_bytes = PyBytes_GET_SIZE(aad)
     cdef char *at = <char *>whole
     if aad_bytes:
@@ -1709,7 +1710,10 @@ cdef inline void write_aad(
     if plan.is_draft1:
         store_be64(at, seq)
         return
-    memcpy(at, PyBytes_AS_STRING(plan.aad_label), label_bytes)
+    if label_bytes <= USUAL_LABEL_BYTES:  # what is too much is written over at once
+        memcpy(at, plan.label, USUAL_LABEL_BYTES)
+    else:
+        memcpy(at, PyBytes_AS_STRING(plan.aad_label), label_bytes)
     at += label_bytes
     memcpy(at, bound, KEY_BYTES)
     # The length's be64 first: its upper, empty half lies under the sequence.
@@ -1795,6 +1799,8 @@ cdef class Plan:
     cdef Py_ssize_t caller_aad_max_bytes
     cdef Py_ssize_t aad_fixed_bytes
     cdef Py_ssize_t seq_at  # in the authenticated data
+    cdef Py_ssize_t label_bytes
+    cdef uint8_t label[USUAL_LABEL_BYTES]  # of what is authenticated, if it fits
 
     def __cinit__(self, profile):
         check_profile(profile)
@@ -1818,6 +1824,12 @@ cdef class Plan:
         self.is_stream = profile.layout == "stream"
         self.is_draft1 = profile.layout == "draft1"
         self.plaintext_max_bytes = self.record_max_bytes - RECORD_MIN_BYTES
+        self.label_bytes = len(self.aad_label)
+        memcpy(
+            self.label,
+            PyBytes_AS_STRING(self.aad_label),
+            min(self.label_bytes, <Py_ssize_t>USUAL_LABEL_BYTES),
+        )
         self.aad_fixed_bytes = 8 if self.is_draft1 else len(self.aad_label) + 45
         self.seq_at = 0 if self.is_draft1 else len(self.aad_label) + 33
         # The engine's methods, found once: a look-up a record is dearer than the lock.
