@@ -718,6 +718,7 @@ cdef class SessionCore:
         cdef double at = seconds(now)
         if self.plan.layout != "transcript" or not plan_of(profile).is_stream:
             raise UsageError("only a transcript's session derives, and only a stream")
+        session_id = bytes(flat(session_id, "session_id"))  # may run anything
         self.enter()
         try:
             if at >= self.expires:

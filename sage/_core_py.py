@@ -724,6 +724,7 @@ class SessionCore:
         now = _seconds(now)
         if self._plan.layout != "transcript" or not _plan(profile).is_stream:
             raise UsageError("only a transcript's session derives, and only a stream")
+        session_id = bytes(flat(session_id, "session_id"))  # may run anything
         with self._lock:
             if now >= self._expires:
                 self._refuse()

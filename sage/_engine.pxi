@@ -111,9 +111,15 @@ def use_libcrypto(bint yes):
     Keys that are set stay where they are: records of either open with the other.
     """
     global _libcrypto
-    if yes and _evp.hashing is NULL:
-        raise UsageError("no libcrypto was loaded")
+    if yes:
+        require_libcrypto()
     _libcrypto = yes
+
+
+cdef int require_libcrypto() except -1:
+    if _evp.hashing is NULL:
+        raise UsageError("no libcrypto was loaded")
+    return 0
 
 
 cdef void *address(addresses, name) except NULL:
@@ -252,6 +258,7 @@ class LibcryptoAead:
 
     def __init__(self, is_aes, key):
         """Set a key of 32 bytes, for each way."""
+        require_libcrypto()
         cdef uint8_t copied[KEY_BYTES]
         copy_exactly(copied, KEY_BYTES, key, "key")
         try:
@@ -378,6 +385,7 @@ def libcrypto_expand_into(prk, bytes info, out):
     cdef uint8_t key[KEY_BYTES]
     cdef Py_buffer held
     cdef bint right = True
+    require_libcrypto()
     borrow(out, 0, &held)
     cdef Py_ssize_t size = held.len
     cdef bint fits = 1 <= size <= EXPAND_MAX_BYTES  # the block counter is a byte

@@ -36,6 +36,19 @@ class SealsWrong(Aead):
         return sealed[:40] + bytes([sealed[40] ^ 1]) + sealed[41:]
 
 
+class ErrsAtLength(Aead):
+    """Right on what is short: as code for wide vectors would be that is broken."""
+
+    def encrypt(self, nonce, data, aad):
+        sealed = super().encrypt(nonce, data, aad)
+        return sealed if len(data) < 1024 else sealed[:-1] + bytes([sealed[-1] ^ 1])
+
+    def decrypt(self, nonce, data, aad):
+        if len(data) >= 1024:
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        return super().decrypt(nonce, data, aad)
+
+
 class CutsTheTag(Aead):
     def encrypt(self, nonce, data, aad):
         return super().encrypt(nonce, data, aad)[:-4]
@@ -136,6 +149,7 @@ WRONG = (
     SealsWrong,
     CutsTheTag,
     LeavesOutTheAad,
+    ErrsAtLength,
     OpensWrong,
     AcceptsEverything,
     LooksAtNoTag,
