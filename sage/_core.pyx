@@ -7,14 +7,15 @@ arguments and check them in the words of the twin; typed kernels stand behind.
 
 A session is one object that the garbage collector does not track. Its key block,
 window, counters and clocks lie inline in it; ``close()`` and deallocation wipe the
-block through a pointer that the C compiler cannot see through. The engine's objects
-are made from a view over the block, never from a ``bytes`` of the key.
+block through a pointer that the C compiler cannot see through. Keys go to the engine
+straight from the block, never as a ``bytes``.
 
-One lock a session guards its state, with and without the GIL: deriving a key runs
-Python code, in the middle of which another thread may get its turn. The AEAD runs
-outside of the lock, on values that belong to one call. The lock is not re-entrant.
-A `ReplayWindow` alone and the ring of warm sessions rely on the GIL. The module does not declare itself ready for
-free-threaded builds: the interpreter then keeps the GIL on, which is always right.
+One lock a session guards its state. It is a flag of whoever holds the GIL, and needed
+because some sections run Python code, in the middle of which another thread may get its
+turn. It is not re-entrant. The AEAD runs outside of it, on values that belong to one
+call, and long records without the GIL: what other threads may meet there (a context, a
+buffer) is marked as busy or held. A `ReplayWindow` alone and the ring of warm sessions
+rely on the GIL as well, so the module refuses to load where it is switched off.
 """
 
 from __future__ import annotations
