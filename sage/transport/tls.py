@@ -76,6 +76,7 @@ class TlsTransport(asyncio.Transport):
 
     __slots__ = (
         "_closing",
+        "_descriptor",
         "_flushing",
         "_is_open",
         "_loop",
@@ -120,11 +121,14 @@ class TlsTransport(asyncio.Transport):
             # An end that the peer did not sign may be an attacker's.
             suppress_ragged_eofs=False,
         )
+        # A loop that is given the socket itself writes it out, addresses and all, each
+        # time that it does not find it among those that it watches.
+        self._descriptor = self._sock.fileno()
         expired = TimeoutError(f"no TLS handshake within {timeout_s:g} s")
         self._timer: asyncio.TimerHandle | None = self._loop.call_later(
             timeout_s, self._end, expired
         )
-        self._loop.add_reader(self._sock, self._shake_hands)
+        self._loop.add_reader(self._descriptor, self._shake_hands)
         self._loop.call_soon(self._shake_hands)
 
     # --- asyncio.Transport ------------------------------------------------------------
@@ -159,14 +163,14 @@ class TlsTransport(asyncio.Transport):
         """Leave what arrives in the socket, so that the peer has to wait."""
         if self.is_reading():
             self._reading = False
-            self._loop.remove_reader(self._sock)
+            self._loop.remove_reader(self._descriptor)
 
     def resume_reading(self) -> None:
         """Read again."""
         if not self._reading and not self._closing:
             self._reading = True
             # TLS holds nothing back: what is read at once is a whole record.
-            self._loop.add_reader(self._sock, self._read)
+            self._loop.add_reader(self._descriptor, self._read)
 
     def write(self, data: Any) -> None:
         """Send at the end of this turn of the loop at the latest, if the peer has room.
@@ -209,7 +213,7 @@ class TlsTransport(asyncio.Transport):
             self._end(ConnectionAbortedError("closed during the TLS handshake"))
             return
         self._closing = True
-        self._loop.remove_reader(self._sock)
+        self._loop.remove_reader(self._descriptor)
         self._timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._end, None)
         if self._out is None:
             self._say_goodbye()
@@ -223,20 +227,20 @@ class TlsTransport(asyncio.Transport):
     def _shake_hands(self) -> None:
         if self._lost or self._is_open:
             return
-        self._loop.remove_writer(self._sock)
+        self._loop.remove_writer(self._descriptor)
         try:
             self._sock.do_handshake()
         except ssl.SSLWantReadError:
             return
         except ssl.SSLWantWriteError:
-            self._loop.add_writer(self._sock, self._shake_hands)
+            self._loop.add_writer(self._descriptor, self._shake_hands)
             return
         except (OSError, ValueError) as exc:
             self._end(exc)
             return
         self._is_open = True
         self._stop_timer()
-        self._loop.add_reader(self._sock, self._read)
+        self._loop.add_reader(self._descriptor, self._read)
         self._protocol.connection_made(self)
         self._tell_opened(None)
         if self.is_reading():
@@ -300,13 +304,13 @@ class TlsTransport(asyncio.Transport):
     def _watch_room(self) -> None:
         if not self._writing:
             self._writing = True
-            self._loop.add_writer(self._sock, self._flush)
+            self._loop.add_writer(self._descriptor, self._flush)
         self._note_room()
 
     def _finish_writing(self) -> None:
         if self._writing:
             self._writing = False
-            self._loop.remove_writer(self._sock)
+            self._loop.remove_writer(self._descriptor)
         self._note_room()
         if self._closing:
             self._say_goodbye()
@@ -331,7 +335,7 @@ class TlsTransport(asyncio.Transport):
         except OSError:
             self._end(None)
             return
-        self._loop.add_reader(self._sock, self._drop)
+        self._loop.add_reader(self._descriptor, self._drop)
 
     def _drop(self) -> None:
         try:
@@ -348,8 +352,8 @@ class TlsTransport(asyncio.Transport):
             return
         self._lost = self._closing = True
         self._stop_timer()
-        self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
+        self._loop.remove_reader(self._descriptor)
+        self._loop.remove_writer(self._descriptor)
         self._loop.call_soon(self._tell_lost, error)
 
     def _tell_lost(self, error: Exception | None) -> None:
