@@ -170,6 +170,7 @@ cdef enum:
     SHARED = 2  # draft1's shared keys serve both ends
 
     WARM_SESSIONS = 128
+    PROFILES_READY_MAX = 64
     FIRST_PLANS = 6
     COLD = 255  # a session's place in the ring when it has none
 
@@ -181,7 +182,10 @@ if (
     limits.REPLAY_WINDOW_BITS,
     limits.RECORD_MIN_BYTES,
     limits.WARM_SESSIONS,
-) != (BLOCK_BYTES, WINDOW_BITS, RECORD_MIN_BYTES, WARM_SESSIONS):
+    limits.PROFILES_READY_MAX,
+) != (
+    BLOCK_BYTES, WINDOW_BITS, RECORD_MIN_BYTES, WARM_SESSIONS, PROFILES_READY_MAX
+):
     raise ImportError("sage._core was compiled for other limits; build it again")
 
 if not getattr(sys, "_is_gil_enabled", lambda: True)():
@@ -409,7 +413,7 @@ cdef class SessionCore:
         if PyBytes_CheckExact(plaintext):
             size = PyBytes_GET_SIZE(plaintext)
         else:
-            plaintext = flat(plaintext, "plaintext")
+            plaintext = row_of(plaintext, "plaintext")
             size = len(plaintext)
         if size > self.plan.plaintext_max_bytes:
             refuse_plaintext(self.plan)
@@ -475,9 +479,7 @@ cdef class SessionCore:
                     start_of(row), size, PyBytes_AS_STRING(record),
                 )
                 sealed[index] = record
-            self.run_batch(
-                True, records, len(rows), extra, hands, (store, rows, sealed)
-            )
+            self.run_batch(True, records, len(rows), extra, hands)
             return sealed
         for index in range(len(rows)):
             row = rows[index]
@@ -518,7 +520,7 @@ cdef class SessionCore:
                     &records[row], first.seq + <uint64_t>row,
                     plain + row * size, size, wire + row * width,
                 )
-            self.run_batch(True, records, count, extra, hands, (store, source, target))
+            self.run_batch(True, records, count, extra, hands)
             return out
         for row in range(count):
             aead = self.encrypt(
@@ -537,7 +539,7 @@ cdef class SessionCore:
         if PyBytes_CheckExact(record):
             size = PyBytes_GET_SIZE(record)
         else:
-            record = bytes(flat(record, "record"))  # nobody changes this
+            record = bytes(row_of(record, "record"))  # nobody changes this
             size = len(record)
         plaintext = self.unseal(
             start_of(record), size, self.aad_in(aad), at, &seq, NULL
@@ -552,7 +554,7 @@ cdef class SessionCore:
             self.refuse()
         cdef double at = self.moment(now)
         if not PyBytes_CheckExact(record):
-            record = flat(record, "record")
+            record = row_of(record, "record")
         cdef Py_ssize_t size = len(record) - RECORD_MIN_BYTES
         cdef Py_buffer held
         borrow(out, max(size, 0), &held)
@@ -588,7 +590,7 @@ cdef class SessionCore:
         for index in range(len(rows)):
             row = rows[index]
             if not PyBytes_CheckExact(row):
-                rows[index] = bytes(flat(row, f"records[{index}]"))
+                rows[index] = bytes(row_of(row, f"records[{index}]"))
         cdef bytes extra = self.aad_in(aad)
         cdef int hands = 1 if threads is _ONE else workers(threads)
         cdef double at = self.moment(now)
@@ -604,9 +606,7 @@ cdef class SessionCore:
                     plaintext = PyBytes_FromStringAndSize(NULL, claims[index].size)
                     claims[index].target = <uint8_t *>PyBytes_AS_STRING(plaintext)
                     opened[index] = plaintext
-            self.run_batch(
-                False, claims, len(rows), extra, hands, (store, rows, opened)
-            )
+            self.run_batch(False, claims, len(rows), extra, hands)
             for index in range(len(rows)):
                 try:
                     self.settle(&claims[index], at)
@@ -658,9 +658,7 @@ cdef class SessionCore:
                 if self.examine(&claims[row], records + row * width, width):
                     claims[row].target = <uint8_t *>room + row * size
             try:
-                self.run_batch(
-                    False, claims, count, extra, hands, (store, source, target)
-                )
+                self.run_batch(False, claims, count, extra, hands)
                 for row in range(count):
                     try:
                         self.settle(&claims[row], at)
@@ -697,7 +695,7 @@ cdef class SessionCore:
             self.refuse()
         cdef double at = self.moment(now)
         if not PyBytes_CheckExact(record):
-            record = bytes(flat(record, "record"))
+            record = bytes(row_of(record, "record"))
         plaintext = self.unseal(
             start_of(record), len(record), self.aad_in(aad), at, &seq, NULL
         )
@@ -719,7 +717,7 @@ cdef class SessionCore:
         cdef double at = seconds(now)
         if self.plan.layout != "transcript" or not plan_of(profile).is_stream:
             raise UsageError("only a transcript's session derives, and only a stream")
-        session_id = bytes(flat(session_id, "session_id"))  # may run anything
+        session_id = bytes(row_of(session_id, "session_id"))  # may run anything
         self.enter()
         try:
             if at >= self.expires:
@@ -775,14 +773,14 @@ cdef class SessionCore:
     @cython.final
     cdef inline object plaintext_of(self, data, name):
         if not PyBytes_CheckExact(data):
-            data = flat(data, name)
+            data = row_of(data, name)
         if len(data) > self.plan.plaintext_max_bytes:
             refuse_plaintext(self.plan)
         return data
 
     @cython.final
     cdef inline bytes aad_out(self, aad):
-        cdef bytes plain = aad if PyBytes_CheckExact(aad) else bytes(flat(aad, "aad"))
+        cdef bytes plain = aad if PyBytes_CheckExact(aad) else bytes(row_of(aad, "aad"))
         if PyBytes_GET_SIZE(plain) > self.plan.caller_aad_max_bytes:
             refuse_aad(self.plan)
         return plain
@@ -932,7 +930,7 @@ cdef class SessionCore:
 
     @cython.final
     cdef inline bytes aad_in(self, aad):
-        cdef bytes plain = aad if PyBytes_CheckExact(aad) else bytes(flat(aad, "aad"))
+        cdef bytes plain = aad if PyBytes_CheckExact(aad) else bytes(row_of(aad, "aad"))
         if PyBytes_GET_SIZE(plain) > self.plan.caller_aad_max_bytes:
             text = f"aad exceeds {self.plan.caller_aad_max_bytes} bytes"
             raise DecodeError(text, code=Code.SIZE_EXCEEDED)
@@ -1179,7 +1177,6 @@ cdef class SessionCore:
         Py_ssize_t count,
         bytes extra,
         int threads,
-        tuple kept,
     ) except -1:
         """Seal or open the chosen ones, one generation after the other."""
         cdef uint64_t per_generation = self.plan.generation_records
@@ -1217,7 +1214,7 @@ cdef class SessionCore:
                     self.refuse()
             self.run(
                 <Aead>aead, sealing, generation,
-                records + start, stop - start, total, extra, threads, kept,
+                records + start, stop - start, total, extra, threads,
             )
             start = stop
         if sealing and self.is_closed:  # while this was under way
@@ -1243,7 +1240,7 @@ cdef class SessionCore:
             or aead.busy
         ):
             return self.run(
-                aead, sealing, generation, record, 1, record.size, extra, 1, None
+                aead, sealing, generation, record, 1, record.size, extra, 1
             )
         write_aad(
             aad,
@@ -1275,12 +1272,8 @@ cdef class SessionCore:
         Py_ssize_t total,
         bytes extra,
         int threads,
-        tuple kept,
     ) except -1:
-        """Seal or open the chosen records of one generation, as much as ``total`` bytes.
-
-        ``kept`` is what they point into, for every thread to hold.
-        """
+        """Seal or open the chosen records of one generation, ``total`` bytes of them."""
         cdef Plan plan = self.plan
         cdef uint8_t direction = self.direction_out if sealing else self.direction_in
         cdef uint8_t usual[USUAL_AAD_BYTES]
@@ -1299,7 +1292,7 @@ cdef class SessionCore:
         elif threads > 1 and count > 1:
             return self.share(
                 sealing, direction, generation, records, count, total,
-                PyBytes_FromStringAndSize(<char *>aad, aad_bytes), threads, kept,
+                PyBytes_FromStringAndSize(<char *>aad, aad_bytes), threads,
             )
         else:
             if aead.busy:
@@ -1336,7 +1329,6 @@ cdef class SessionCore:
         Py_ssize_t total,
         bytes aad,
         int threads,
-        tuple kept,
     ) except -1:
         """Let threads work on as many bytes each, with a context of their own each."""
         cdef Py_ssize_t start = 0, stop = 0, bytes_each = total // threads + 1, size
@@ -1355,7 +1347,6 @@ cdef class SessionCore:
             )
             share.seq_at = self.plan.seq_at
             share.sealing = sealing
-            share.kept = kept
             shares.append(share)
             start = stop
         begun, left = [], shares[:1]
@@ -1599,7 +1590,6 @@ cdef class Share:
     cdef Py_ssize_t count
     cdef Py_ssize_t seq_at
     cdef bytes aad  # its own, which changes with each record
-    cdef tuple kept
     cdef object working  # a lock that is free again when a thread is done with it
     cdef bint sealing
     cdef bint right
@@ -1855,6 +1845,8 @@ cdef Plan plan_of(profile):
         return _plans[profile]
     except (KeyError, TypeError):  # new, or not even hashable
         pass
+    if len(_plans) >= PROFILES_READY_MAX:
+        _plans.clear()
     try:
         plan = _plans[profile] = Plan(profile)
         if len(_first_plans) < FIRST_PLANS:
@@ -1909,7 +1901,7 @@ cdef int refuse_size(Py_ssize_t size, Plan plan) except -1:
 
 
 cdef int copy_exactly(uint8_t *where, Py_ssize_t size, data, name) except -1:
-    plain = data if PyBytes_CheckExact(data) else flat(data, name)
+    plain = data if PyBytes_CheckExact(data) else row_of(data, name)
     if len(plain) != size:
         raise UsageError(f"{name} must be {size} bytes, not {len(plain)}")
     memcpy(where, start_of(plain), size)
@@ -1921,6 +1913,24 @@ cdef inline char *start_of(data) noexcept:
     if PyBytes_CheckExact(data):
         return PyBytes_AS_STRING(data)
     return <char *>PyMemoryView_GET_BUFFER(data).buf
+
+
+cdef object row_of(data, name):
+    """Return a flat view of any buffer: what `flat` returns, found without a call."""
+    try:
+        view = PyMemoryView_FromObject(data)
+    except Exception:  # whatever it is, `flat` finds the words for it
+        return flat(data, name)
+    cdef Py_buffer *held = PyMemoryView_GET_BUFFER(view)
+    if (
+        held.ndim == 1
+        and held.format is not NULL
+        and held.format[0] == c"B"
+        and held.format[1] == 0
+        and PyBuffer_IsContiguous(held, b"C")
+    ):
+        return view
+    return flat(data, name)
 
 
 cdef int borrow(out, Py_ssize_t size, Py_buffer *held) except -1:

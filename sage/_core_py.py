@@ -79,6 +79,7 @@ from .errors import (
 )
 from .limits import (
     KEY_BLOCK_BYTES,
+    PROFILES_READY_MAX,
     RECORD_MIN_BYTES,
     REPLAY_WINDOW_BITS,
     SESSION_ID_BYTES,
@@ -1205,6 +1206,8 @@ def _plan(profile: Any) -> _Plan:
         return _plans[profile]
     except (KeyError, TypeError):  # new, or not even hashable
         pass
+    if len(_plans) >= PROFILES_READY_MAX:
+        _plans.clear()
     try:
         plan = _plans[profile] = _Plan(profile)
     except (AttributeError, TypeError):

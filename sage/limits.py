@@ -97,6 +97,7 @@ __all__: Final = [
     "POOL_MAX_PER_ENDPOINT",
     "POOL_SHARED_REQUESTS",
     "POOL_WAIT_S",
+    "PROFILES_READY_MAX",
     "PUBLIC_KEY_CACHE_ENTRIES",
     "READINESS_AGE_S",
     "READINESS_TIMEOUT_S",
@@ -264,6 +265,9 @@ DRAFT1_CALLER_AAD_MAX_BYTES: Final = 4088
 # How many sessions keep the engine's contexts (2 KB each, up to three a session).
 # One that is used after so many others makes them anew, in 1.5 µs each.
 WARM_SESSIONS: Final = 128
+
+# What is worked out of a profile, a kilobyte, is kept for the next session of it.
+PROFILES_READY_MAX: Final = 64
 
 # Threads that may be asked to work on one batch.
 BATCH_MAX_THREADS: Final = 64

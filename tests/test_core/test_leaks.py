@@ -14,9 +14,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 # A process of its own: nobody else's caches grow in it. Every fourth pair is closed,
-# the others are dropped; a forgery, a batch and a stream go with each.
+# the others are dropped; a forgery, a batch, a stream and a session of a profile of its
+# own go with each.
 WORK = """
 import gc, importlib, sys
+from dataclasses import replace
 from sage.errors import SageError
 from sage.session import STREAM, V0_10
 from sage.types import Role
@@ -36,6 +38,7 @@ def make_sessions(count):
         grace = make(V0_10, seed, th, grace_, now=0.0)
         stream = ada.derive(STREAM, name, now=0.0)
         other = grace.derive(STREAM, name, now=0.0)
+        make(replace(V0_10, idle_s=1.0 + number), seed, th, ada_, now=0.0)
         if number % 4 == 0:
             record = ada.seal(text, now=1.0)
             try:
