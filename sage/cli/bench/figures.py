@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
-from .timing import Effort
+from .timing import Effort, Times
 
 __all__ = [
     "AGAINST",
@@ -91,6 +91,29 @@ class Figure:
     rounds: int = 0
     note: str | None = None
     absent: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        times: Times,
+        *,
+        row: str,
+        bytes: int | None,
+        against: str,
+        peer: int = 1,
+        note: str | None = None,
+    ) -> Self:
+        """Return what the first of the subjects came to, against another of them."""
+        return cls(
+            row=row,
+            bytes=bytes,
+            against=against,
+            ns=times.ns(0),
+            against_ns=times.ns(peer),
+            ratio=times.ratio(0, peer),
+            rounds=len(times.rounds),
+            note=note,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return the members by their names."""

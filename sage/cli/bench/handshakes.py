@@ -202,14 +202,12 @@ def _measure(effort: Effort) -> list[Figure]:
         against.append(TLS_HANDSHAKE)
     times = compare(subjects, in_a_row(effort))
     return [
-        Figure(
+        Figure.of(
+            times,
             row="handshake",
             bytes=None,
             against=name,
-            ns=times.ns(0),
-            against_ns=times.ns(index),
-            ratio=times.ratio(0, index),
-            rounds=effort.rounds,
+            peer=index,
             note=note if name == TLS_HANDSHAKE else None,
         )
         for index, name in enumerate(against, 1)

@@ -40,14 +40,11 @@ def noise_cases() -> Iterator[Case]:
         shaking = _repeated(lambda: _shake_noise_hands(noise))
         times = compare([shaking, primitives()], effort)
         return [
-            Figure(
+            Figure.of(
+                times,
                 row="handshake",
                 bytes=None,
                 against=PRIMITIVES,
-                ns=times.ns(0),
-                against_ns=times.ns(1),
-                ratio=times.ratio(0, 1),
-                rounds=effort.rounds,
                 note="KK, no signatures",
             )
         ]

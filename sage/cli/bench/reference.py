@@ -39,18 +39,7 @@ def against_encrypt(
 
     def measure(effort: Effort) -> list[Figure]:
         times = compare([subject, encrypting(size or SIZES[0])], effort)
-        return [
-            Figure(
-                row=row,
-                bytes=size,
-                against=ENCRYPT,
-                ns=times.ns(0),
-                against_ns=times.ns(1),
-                ratio=times.ratio(0, 1),
-                rounds=effort.rounds,
-                note=note,
-            )
-        ]
+        return [Figure.of(times, row=row, bytes=size, against=ENCRYPT, note=note)]
 
     return measure
 

@@ -110,16 +110,7 @@ def _measure_handshake(effort: Effort) -> list[Figure]:
     subject, note = handshaking()
     times = compare([subject, primitives()], in_a_row(effort))
     return [
-        Figure(
-            row="handshake",
-            bytes=None,
-            against=PRIMITIVES,
-            ns=times.ns(0),
-            against_ns=times.ns(1),
-            ratio=times.ratio(0, 1),
-            rounds=effort.rounds,
-            note=note,
-        )
+        Figure.of(times, row="handshake", bytes=None, against=PRIMITIVES, note=note)
     ]
 
 
