@@ -194,7 +194,7 @@ SHOW ?=
 fuzz: $(STAMPS)/with-fuzz ## fuzz the compiled core under sanitizers for SECONDS=60
 	@$(PY) tests/fuzz/run.py --seconds $(SECONDS) --engine "$(ENGINE)" --show $(SHOW)
 
-valgrind: $(STAMPS)/with-test ## run the unit tests of the compiled core under valgrind
+valgrind: $(STAMPS)/with-test $(CORE) ## run the unit tests of the compiled core under valgrind
 	@$(PY) tests/fuzz/memcheck.py
 
 clean: ## remove everything that make made
