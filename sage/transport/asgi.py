@@ -189,7 +189,7 @@ class _Events:
         if self._closed:
             return
         self._closed = True
-        if self._receiving is not None:
+        if self._receiving is not None and not self._receiving.expired():
             # A client that reads nothing may never let the server say that it left.
             self._receiving.reschedule(asyncio.get_running_loop().time())
         message = {"type": "websocket.close", "code": code, "reason": reason}

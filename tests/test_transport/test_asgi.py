@@ -6,7 +6,13 @@ import asyncio
 
 import pytest
 
-from sage.errors import Code, ConnectionLost, DecodeError, ProtocolError
+from sage.errors import (
+    Code,
+    ConnectionLost,
+    DeadlineExceeded,
+    DecodeError,
+    ProtocolError,
+)
 from sage.transport import AsgiWebSocket
 from sage.transport.asgi import LIFT_LIMIT
 
@@ -100,6 +106,39 @@ async def test_closing_ends_a_wait_that_the_server_would_not():
         await ws.close(1008)
         with pytest.raises(ConnectionLost):
             await waiting
+
+
+async def test_closing_in_the_turn_in_which_a_wait_ends():
+    sent = []
+
+    async def receive():
+        await asyncio.sleep(60)
+
+    async def send(message):
+        sent.append(message["type"])
+
+    loop = asyncio.get_running_loop()
+    ws = AsgiWebSocket({"type": "websocket"}, receive, send)
+    waiting = asyncio.create_task(ws.receive(timeout_s=0.05))
+    await asyncio.sleep(0)
+    now = asyncio.Event()
+
+    async def close():
+        await now.wait()
+        await ws.close(1008)
+
+    closing = asyncio.create_task(close())
+    await asyncio.sleep(0)
+    # Both are due when the loop gets its turn: whoever closes is woken first, and finds
+    # a limit that has passed and has not been noticed.
+    loop.call_later(0.01, now.set)
+    until = loop.time() + 0.1
+    while loop.time() < until:
+        pass
+    with pytest.raises((DeadlineExceeded, ConnectionLost)):
+        await waiting
+    await closing
+    assert sent == ["websocket.close"]
 
 
 async def test_lifting_the_limit_of_a_server_that_has_one():
