@@ -8,6 +8,7 @@ from ..envelope import Request, Response, decode_envelope
 from ..errors import (
     Code,
     ConnectionLost,
+    DecodeError,
     ProtocolError,
     SageError,
     TransportError,
@@ -94,6 +95,10 @@ class HttpsCourier:
             # Not signed, so not an answer, and no permission to do anything else.
             raise ConnectionLost(
                 f"no answer but the status {received.status}", may_have_run=True
+            )
+        if not 100 <= received.status <= 999:
+            raise DecodeError(
+                f"{received.status} is not a status", code=Code.FRAME_MALFORMED
             )
         message = ResponseMessage(
             status=received.status,

@@ -354,6 +354,7 @@ def _altered(text: str) -> str:
 
 BENT = {
     "another status": lambda r, _: _with(r, status=201),
+    "a status that HTTP has not": lambda r, _: _with(r, status=99),
     "another body": lambda r, _: _with(r, body=r.body + b" "),
     "another signature": lambda r, _: _with(
         r,
