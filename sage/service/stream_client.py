@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ..errors import (
     Code,
+    ConnectionLost,
     ProtocolError,
     RemoteFailure,
     SageError,
@@ -131,8 +132,11 @@ class StreamClient:
         except BaseException as exc:
             # The peer may have opened it: what it sends would be a record of no
             # stream, so the connection cannot go on.
-            if self._drop() and isinstance(exc, SageError):
-                await self._carrier.give_up(exc)
+            if self._drop():
+                lost = exc if isinstance(exc, SageError) else None
+                await self._carrier.give_up(
+                    lost or ConnectionLost("an opening was cancelled")
+                )
             raise
         finally:
             self._opening = False
