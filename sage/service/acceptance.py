@@ -6,6 +6,7 @@ its record and its reservation all hold.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import uuid
@@ -43,6 +44,7 @@ from ..transport import within
 from ..transport.metrics import Direction, diagnose
 from ..types import Role, SessionId
 from .accepted import Accepted, Sessions
+from .cancelling import is_our_own
 from .compression import pack_answer, unpack, without_encodings
 from .host import Host
 from .logs import Event, correlate, fields
@@ -270,7 +272,9 @@ class Acceptance:
         except DeadlineExceeded as exc:
             logger.warning("%s", exc, extra=fields(Event.HANDLER_FAILED, diagnose(exc)))
             return b"", "unavailable"
-        except Exception:
+        except (Exception, asyncio.CancelledError) as exc:
+            if is_our_own(exc):
+                raise
             logger.exception("the handler failed", extra=fields(Event.HANDLER_FAILED))
             return b"", "operation_failed"
         return bytes(data), None

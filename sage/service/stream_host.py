@@ -17,6 +17,7 @@ from ..errors import (
 from ..session import Session
 from ..transport.metrics import NO_METRICS, Metrics, diagnose
 from ..types import Did, Role
+from .cancelling import is_our_own
 from .clock import Clock
 from .logs import Event, fields
 from .stream import Carrier, Stream, StreamHandler
@@ -155,7 +156,9 @@ class StreamHost:
         except SageError as exc:
             why = fields(Event.HANDLER_FAILED, diagnose(exc))
             logger.warning("the stream handler failed: %s", exc, extra=why)
-        except Exception:
+        except (Exception, asyncio.CancelledError) as exc:
+            if is_our_own(exc):
+                raise
             logger.exception(
                 "the stream handler failed", extra=fields(Event.HANDLER_FAILED)
             )

@@ -103,6 +103,19 @@ async def test_a_failing_handler_is_an_authentic_failure(running, connecting):
         assert not channel.closed
 
 
+async def test_a_handler_whose_helper_was_cancelled_has_failed(running, connecting):
+    async def handler(message):
+        helper = asyncio.create_task(asyncio.sleep(60))
+        helper.cancel()
+        await helper
+
+    async with running(handler) as url, connecting(url) as channel:
+        async with asyncio.timeout(5):
+            with pytest.raises(sage.RemoteFailure) as failure:
+                await channel.request(b"x")
+        assert failure.value.reason == "operation_failed"
+
+
 async def test_a_slow_handler_is_unavailable(running, connecting):
     async def handler(message: Message) -> bytes:
         await asyncio.sleep(60)

@@ -267,6 +267,50 @@ async def test_a_cancelled_send_ends_the_connection(running, connecting):
         reading.set()
 
 
+async def test_a_cancelled_opening_ends_the_connection(running, connecting):
+    asked = asyncio.Event()
+
+    async def handler(stream: Stream) -> None:
+        asked.set()
+        await stream.send(b"of a stream that nobody opened")
+
+    async def open_one(channel) -> None:
+        async with channel.stream():
+            pytest.fail("it was cancelled")
+
+    async with running(stream_handler=handler) as url:
+        channel = await connecting(url)
+        ask = channel._courier.ask
+
+        async def and_hear_nothing(request, progress):
+            await ask(request, progress)
+            await asyncio.Event().wait()
+
+        channel._courier.ask = and_hear_nothing
+        opening = asyncio.create_task(open_one(channel))
+        await asked.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert channel.closed
+        with pytest.raises(ConnectionLost, match="cancelled"):
+            await channel.request(b"over")
+
+
+async def test_a_handler_whose_helper_was_cancelled_has_failed(running, connecting):
+    async def handler(stream: Stream) -> None:
+        helper = asyncio.create_task(asyncio.sleep(60))
+        helper.cancel()
+        await helper
+
+    async with running(stream_handler=handler) as url:
+        channel = await connecting(url)
+        async with asyncio.timeout(5):
+            with pytest.raises(ConnectionLost):
+                async with channel.stream() as stream:
+                    await stream.receive()
+
+
 async def test_a_cancelled_receive_loses_nothing(running, connecting):
     async def handler(stream: Stream) -> None:
         await asyncio.sleep(0.1)
