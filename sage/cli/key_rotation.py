@@ -15,6 +15,7 @@ from .. import service
 from ..errors import ConfigError, UsageError
 from ..identity import ALGORITHMS, revoke_key, write_record_file
 from ..identity.files import exclusive, reason
+from ..identity.resolver import record_file
 from ..limits import ROTATION_OVERLAP_S, SCRYPT_N
 from .exits import Exit
 from .options import AgentFile, PassphraseFile, read_passphrase
@@ -77,6 +78,7 @@ def rotate(
     passphrase = read_passphrase(passphrase_file)
     with _alone(file):
         agent = service.Agent.load(file, passphrase=passphrase)
+        _require_published(agent, to)
         rotation = service.Rotation(
             agent,
             save=lambda one: one.save(file, passphrase=passphrase, scrypt_n=scrypt_n),
@@ -115,6 +117,7 @@ def revoke(
     passphrase = read_passphrase(passphrase_file)
     with _alone(file):
         agent = service.Agent.load(file, passphrase=passphrase)
+        _require_published(agent, to)
         # What is saved may not be published yet, where a step was cut off.
         write_record_file(to, agent.record)
         record = revoke_key(agent.record, name, unix_time=int(time.time()))
@@ -127,6 +130,19 @@ def revoke(
         write_record_file(to, record)
     agent.wipe()
     print(f"revoked {name}: {record.id} version {record.version}, {record.state}")
+
+
+def _require_published(agent: service.Agent, folder: Path) -> None:
+    """Refuse a folder in which nobody has ever found the agent.
+
+    What changes a key must reach those who look for it: in a folder that was mistyped,
+    a revoked key would stay in use where the agent is known.
+    """
+    if not record_file(folder, agent.did).exists():
+        raise ConfigError(
+            f"{folder} has no record of {agent.did}: publish it there first, with"
+            " `sage registry publish`"
+        )
 
 
 @contextmanager

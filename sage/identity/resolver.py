@@ -31,6 +31,7 @@ __all__ = [
     "Resolver",
     "observe",
     "parse_web_did",
+    "record_file",
     "write_record_file",
 ]
 
@@ -156,6 +157,15 @@ class FileResolver:
         )
 
 
+def record_file(folder: str | os.PathLike[str], did: str) -> Path:
+    """Return where `write_record_file` keeps an agent's record, if it is there.
+
+    Raises:
+        UsageError: not a ``did:sage:web`` agent.
+    """
+    return _path(Path(folder), _parse_kept(did))
+
+
 def write_record_file(folder: str | os.PathLike[str], record: AgentRecord) -> Path:
     """Publish a record, or its next version, where `FileResolver` finds it.
 
@@ -172,10 +182,7 @@ def write_record_file(folder: str | os.PathLike[str], record: AgentRecord) -> Pa
         ConfigError: the folder cannot be written, or another process writes it.
         UsageError: not the record of a ``did:sage:web`` agent.
     """
-    try:
-        parsed = parse_web_did(record.id)
-    except ResolutionError as exc:
-        raise UsageError("only did:sage:web records are kept in files") from exc
+    parsed = _parse_kept(record.id)
     top = Path(folder)
     path = _path(top, parsed)
     record = parse_record(record.encode())
@@ -245,6 +252,13 @@ def parse_web_did(did: str) -> ParsedDid:
 
 
 _SUFFIX: Final = ".json"
+
+
+def _parse_kept(did: str) -> ParsedDid:
+    try:
+        return parse_web_did(did)
+    except ResolutionError as exc:
+        raise UsageError("only did:sage:web records are kept in files") from exc
 
 
 def _path(folder: Path, did: ParsedDid) -> Path:

@@ -132,3 +132,17 @@ def test_two_at_once_would_lose_a_key(keys: Keys, words: tuple[str, ...]) -> Non
     assert "another process" in one_line(ended)
     assert (keys.house / "ada.sage").read_bytes() == before
     assert keys(*words).code == 0
+
+
+@pytest.mark.parametrize("verb", [("rotate",), ("revoke", "sign-1")])
+def test_a_folder_that_has_no_record_of_the_agent(
+    run: Run, own: House, verb: tuple[str, ...]
+) -> None:
+    before = (own / "ada.sage").read_bytes()
+    missing = own / "recrods"
+    more = ("--to", missing, "--passphrase-file", own / "pass", "--scrypt-n", "2")
+    ended = run("key", verb[0], own / "ada.sage", *verb[1:], *more)
+    assert ended.code == 3
+    assert "has no record of" in one_line(ended)
+    assert not missing.exists()
+    assert (own / "ada.sage").read_bytes() == before
