@@ -1,5 +1,6 @@
-"""The command line, one file per verb: ``sage info``, ``agent``, ``registry``,
-``serve``, ``send``, ``demo``, ``loadtest``, ``loadtest-service``, ``bench``.
+"""The command line, one file per verb: ``sage info``, ``agent``, ``key``,
+``registry``, ``serve``, ``send``, ``demo``, ``loadtest``, ``loadtest-service``,
+``bench``.
 
 It is a thin shell over `sage.service`, `sage.transport` and `sage.identity`. Without
 typer and rich, ``sage info`` still says what runs, and why.

@@ -118,7 +118,11 @@ class HttpsHost:
     async def _read(
         self, asked: AsgiHttpRequest, take: Callable[[int], None]
     ) -> RequestMessage:
-        """Read the body: long ones only of peers that have proven who they are."""
+        """Read the body: a long one only where it is said to come from a known peer.
+
+        The name is not proven yet. What strangers can hold under it is bounded by the
+        budget that all bodies share.
+        """
         asked.check_framing()
         config, known = self._host.config, self._sessions.knows(_sender(asked))
         limit = ENVELOPE_MAX_BYTES if known else UNAUTHENTICATED_MAX_BYTES
