@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from . import facts
-from .exits import Exit
+from ..errors import SageError
+from .exits import Exit, describe, exit_code
 
 __all__ = ["main"]
 
@@ -30,12 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if exc.name not in ("typer", "rich"):
             raise
         return _run_without_extra(words)
+    except SageError as exc:  # a switch in the environment, or a core that is broken
+        print(f"sage: {describe(exc)}", file=sys.stderr)
+        return exit_code(exc)
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
     return run(words)
 
 
 def _run_without_extra(words: list[str]) -> int:
     """Answer ``info``; say of everything else what it needs."""
     if words in (["info"], ["info", "--json"]):
+        from . import facts
+
         print(facts.as_json() if "--json" in words else facts.as_text())
         return Exit.OK
     print(
