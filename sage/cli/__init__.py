@@ -25,16 +25,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        from .app import run
-    except ModuleNotFoundError as exc:
-        if exc.name not in ("typer", "rich"):
-            raise
-        return _run_without_extra(words)
+        return _run(words)
     except SageError as exc:  # a switch in the environment, or a core that is broken
         print(f"sage: {describe(exc)}", file=sys.stderr)
         return exit_code(exc)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+
+
+def _run(words: list[str]) -> int:
+    """Import the commands, which may fail, and run one, which handles its errors."""
+    try:
+        from .app import run
+    except ModuleNotFoundError as exc:
+        if exc.name not in ("typer", "rich"):
+            raise
+        return _run_without_extra(words)
     return run(words)
 
 
