@@ -9,6 +9,8 @@ this one has chosen so; `docs/explanation/caching.md` says what it means.
   say for those who say so. Older ones are never served, whatever the registry does.
 * **One read at a time** for each agent. Who asks meanwhile waits for the same one, and
   gets the same answer, good or bad. Who gives up leaves the others waiting.
+* **So many reads** at once, and where they are too many, those for agents that are not
+  known give way, of the registry that has the most (`reads`): names cost nothing.
 * **Ahead of its end** a reading that is still in use is taken again, beside those who
   use it, so that nobody waits for a busy agent.
 * **"Not there"** is an answer as well, for a second, kept apart from the readings, so
@@ -25,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from ..errors import Code, DeadlineExceeded, ResolutionError, SageError, UsageError
@@ -42,6 +44,7 @@ from ..limits import (
 )
 from ..runtime import Cache
 from .deadline import within
+from .reads import Outcome, Read, Reads, unreachable
 
 __all__ = ["CachingResolver", "ResolverStatistics"]
 
@@ -113,8 +116,7 @@ class CachingResolver:
         self._timeout_s = timeout_s
         self._kept: Cache[_Kept] = Cache(max_entries)
         self._refused: Cache[SageError] = Cache(max_entries)
-        self._reads: dict[str, _Read] = {}
-        self._tasks: set[asyncio.Task[Observation | SageError]] = set()
+        self._reads = Reads(RESOLUTION_READS_MAX)
         self._closed = False
         self.statistics = ResolverStatistics()
 
@@ -138,7 +140,7 @@ class CachingResolver:
 
         Raises:
             ResolutionError: as `Resolver.resolve`; ``record.unreachable`` also where
-                256 reads are under way, or after `close`.
+                256 reads are under way and this one has to give way, or after `close`.
             UsageError: ``did`` is not a `str`.
         """
         limit = self._reuse_s if max_age_s is None else max_age_s
@@ -154,7 +156,7 @@ class CachingResolver:
         ):
             self.statistics.hits += 1
             return kept.seen
-        seen = await self._miss(did, now, limit)
+        seen = await self._miss(did, now, limit, known=kept is not None)
         if not now - seen.observed_at <= limit:
             raise ResolutionError("an earlier reading", code=Code.RECORD_STALE)
         return seen
@@ -169,7 +171,7 @@ class CachingResolver:
         """
         self._kept.evict(did)
         self._refused.evict(did)
-        self._reads.pop(did, None)
+        self._reads.forget(did)
 
     async def close(self) -> None:
         """End the reads under way: whoever waits gets ``record.unreachable``.
@@ -179,15 +181,11 @@ class CachingResolver:
         self._closed = True
         self._kept.clear()
         self._refused.clear()
-        self._reads.clear()
-        tasks = list(self._tasks)
-        # A task that has not begun cannot tell those who wait that it was cancelled.
-        await asyncio.sleep(0)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._reads.close()
 
-    async def _miss(self, did: str, now: float, limit: float) -> Observation:
+    async def _miss(
+        self, did: str, now: float, limit: float, *, known: bool
+    ) -> Observation:
         refusal = self._refused.get(did, now=now)
         if refusal is not None:
             self.statistics.negative_hits += 1
@@ -197,9 +195,10 @@ class CachingResolver:
             self.statistics.joins += 1
         else:
             self.statistics.misses += 1
-            read = self._begin(did, now)
-        # Shielded: whoever is cancelled here takes nothing from the others.
-        outcome = await asyncio.shield(read.task)
+            if self._closed:
+                raise unreachable("the resolver was closed")
+            read = self._reads.begin(did, self._read, now=now, known=known)
+        outcome = await read.wait()
         if isinstance(outcome, SageError):
             raise copy.copy(outcome)
         return outcome
@@ -214,46 +213,32 @@ class CachingResolver:
             return False
         kept.revocations = self._floor.revocations
         near = now - kept.seen.observed_at > limit * _REFRESH_AFTER
-        free = did not in self._reads and len(self._tasks) < RESOLUTION_READS_MAX
+        free = self._reads.get(did) is None and not self._reads.full
         if near and free and not self._closed:
             self.statistics.refreshes += 1
-            self._begin(did, now)
+            self._reads.begin(did, self._read, now=now, known=True)
         return True
 
-    def _begin(self, did: str, now: float) -> _Read:
-        if self._closed:
-            raise _unreachable("the resolver was closed")
-        if len(self._tasks) >= RESOLUTION_READS_MAX:
-            raise _unreachable(f"{RESOLUTION_READS_MAX} reads are under way")
-        read = _Read(began_at=now)
-        read.task = asyncio.create_task(self._finish(did, read))
-        self._reads[did] = read
-        self._tasks.add(read.task)
-        read.task.add_done_callback(self._tasks.discard)
-        return read
-
-    async def _finish(self, did: str, read: _Read) -> Observation | SageError:
+    async def _read(self, read: Read) -> Outcome:
         """Ask; keep the answer, if it is still wanted; hand it to all who wait."""
-        outcome: Observation | SageError
+        outcome: Outcome
         try:
-            outcome = await self._ask(did, read.began_at)
+            outcome = await self._ask(read.did, read.began_at)
         except SageError as exc:
             outcome = exc
         except asyncio.CancelledError:
-            # Nobody but `close`, or the end of the loop, cancels this task.
-            outcome = _unreachable("the resolver was closed")
+            self.statistics.failures += 1
+            raise
         except Exception:
             logger.exception("a resolver failed in a way that it should not")
-            outcome = _unreachable("the resolver failed")
-        wanted = self._reads.get(did) is read
-        if wanted:
-            del self._reads[did]
+            outcome = unreachable("the resolver failed")
+        wanted = self._reads.is_current(read)
         if isinstance(outcome, SageError):
             self.statistics.failures += 1
             if wanted:
-                self._keep_refusal(did, outcome, read.began_at)
+                self._keep_refusal(read.did, outcome, read.began_at)
         else:
-            self._keep(did, outcome, wanted=wanted)
+            self._keep(read.did, outcome, wanted=wanted)
         return outcome
 
     async def _ask(self, did: str, now: float) -> Observation:
@@ -261,7 +246,7 @@ class CachingResolver:
         try:
             seen = await within(self._timeout_s, question, f"resolving {did}")
         except DeadlineExceeded as exc:
-            raise _unreachable(str(exc)) from exc
+            raise unreachable(str(exc)) from exc
         self._floor.admit(seen.record)
         return seen
 
@@ -305,14 +290,6 @@ class _Kept:
     look_at: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
-class _Read:
-    """A read under way."""
-
-    began_at: float
-    task: asyncio.Task[Observation | SageError] = field(init=False)
-
-
 # From which part of its time on a reading is taken again. A quarter is left for it: a
 # second of four, which a registry that is well needs a tenth of.
 _REFRESH_AFTER: Final = 0.75
@@ -328,7 +305,3 @@ _BELIEVED: Final = frozenset(
         *(Code.SIZE_EXCEEDED, Code.POP_BAD, Code.KEY_UNPROVEN),
     )
 )
-
-
-def _unreachable(message: str) -> ResolutionError:
-    return ResolutionError(message, code=Code.RECORD_UNREACHABLE)
