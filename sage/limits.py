@@ -415,8 +415,9 @@ HTTPS_READ_TIMEOUT_S: Final = REQUEST_TIMEOUT_S
 
 # The HTTPS service. Its sessions belong to no connection, so they are counted in all,
 # for each peer, and apart where nobody has used them yet. Bodies are read whole before
-# their digest is compared: sixteen of the longest at once. A connection of a known peer
-# may be idle for longer than clients keep one, so that none is closed under a request.
+# their digest is compared: sixteen of the longest at once, four of them of one peer. A
+# connection of a known peer may be idle for longer than clients keep one, so that none
+# is closed under a request.
 HTTPS_MAX_REQUESTS: Final = 1024
 HTTPS_MAX_SESSIONS: Final = 10_000
 HTTPS_MAX_SESSIONS_PER_PEER: Final = 64

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..encoding import b64u_decode
-from ..errors import Code, DecodeError, PeerError, ProtocolError, UsageError
+from ..errors import Code, DecodeError, PeerError, ProtocolError
 from ..identity.did import parse_key_url
 from ..limits import NONCE_BYTES
 from .base import MessageView
@@ -35,7 +35,6 @@ def check_strict(
             (``version.unsupported``); another sender than the key's
             (``sig.binding``); a parameter missing or beyond the six
             (``sig.coverage``).
-        UsageError: the content is streamed; here it never is.
         DecodeError: a ``keyid`` that is no key URL (``id.malformed``); a nonce that
             is not 16 bytes (``sig.malformed``); a digest that is not exactly one
             of SHA-256 (``digest.mismatch``).
@@ -63,8 +62,6 @@ def check_one_text(view: MessageView, label: str, signature: bytes) -> None:
 
 
 def _check_message(view: MessageView) -> None:
-    if view.message.content is None:
-        raise UsageError("content of 0.10.0 is read whole before it is verified")
     if view.message.trailers or "content-encoding" in view.lines:
         raise ProtocolError(
             "neither trailers nor a content coding", code=Code.SIG_COVERAGE

@@ -229,7 +229,8 @@ def begin_request(
     """Check everything about a signed request that needs no key.
 
     Args:
-        request: as received.
+        request: as received. With ``content=None`` it is the head that is verified;
+            the content is to be compared with `PendingSignature.content_digester` then.
         policy: what is demanded.
         unix_time: wall seconds.
 
@@ -245,7 +246,6 @@ def begin_request(
         AuthenticationError: another content than the digest's
             (``digest.mismatch``), or an algorithm that the policy does not take
             (``sig.alg-mismatch``).
-        UsageError: streamed content under a profile that has none.
     """
     view = MessageView(request, structured=policy.structured_fields)
     return _begin(view, policy, unix_time)

@@ -171,7 +171,13 @@ class Acceptance:
             raise AuthenticationError(code=Code.SESSION_UNKNOWN)
         check_pinned(request, accepted.binding)
         operation = self._operation(request)
-        await operation.observe()
+        try:
+            await operation.observe()
+        except ResolutionError:
+            # A session ends with the records it stands on, for its own peer alone.
+            verify(accepted.binding.init_key)
+            self._sessions.drop(accepted)
+            raise
         verify(accepted.binding.init_key)
         self._require_current(operation, accepted)
         plaintext = await self._accept(request, accepted)
@@ -185,7 +191,11 @@ class Acceptance:
         else:
             if opening is None:
                 data, error, metadata = await self._answer(request, plaintext)
-        await operation.pass_gate()
+        try:
+            await operation.pass_gate()
+        except ResolutionError:
+            self._sessions.drop(accepted)
+            raise
         self._require_current(operation, accepted)
         if accepted.session.closed:
             raise SessionClosed("the session gave way to newer ones")

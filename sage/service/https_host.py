@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
 
 from ..envelope import Request, Response, decode_envelope
 from ..errors import (
@@ -24,6 +23,7 @@ from ..errors import (
     SageError,
 )
 from ..http import Policy, RequestMessage, begin_request
+from ..identity import PublicKey
 from ..limits import (
     ENVELOPE_MAX_BYTES,
     HTTPS_BODIES_MAX_BYTES,
@@ -34,10 +34,12 @@ from ..transport import within
 from ..transport.asgi_http import AsgiHttpRequest
 from ..transport.http_binding import check_binding, wrap_response
 from ..transport.metrics import Carriage, diagnose
+from ..types import Did
 from .acceptance import Acceptance
 from .host import GENERIC_REFUSAL, Host
 from .logs import Event, correlate, fields, new_connection_id
 from .measure import count_answer, count_refusal
+from .request_room import Place, RequestRoom
 from .shared_sessions import SharedSessions
 
 __all__ = ["HttpsHost"]
@@ -63,7 +65,7 @@ class HttpsHost:
             metrics=host.metrics,
         )
         self._acceptance = Acceptance(host, self._sessions)
-        self._requests = self._bytes = 0
+        self._room = RequestRoom(config.max_https_requests, HTTPS_BODIES_MAX_BYTES)
 
     @property
     def sessions(self) -> int:
@@ -78,8 +80,8 @@ class HttpsHost:
         """Answer one request to one of our endpoints; errors end here."""
         correlate(new_connection_id())
         try:
-            with self._counted():
-                await self._serve(asked)
+            with self._room.enter() as place:
+                await self._serve(asked, place)
         except (ConnectionLost, DeadlineExceeded) as exc:
             gone = fields(Event.CONNECTION_ENDED, diagnose(exc))
             logger.debug("the client left before its answer: %s", exc, extra=gone)
@@ -90,20 +92,22 @@ class HttpsHost:
             logger.exception("internal error; the request is refused", extra=why)
             await self._send(asked, 500, (("connection", "close"),), _REFUSED)
 
-    async def _serve(self, asked: AsgiHttpRequest) -> None:
-        with self._taking() as take:
-            message = await self._read(asked, take)
-            size = len(message.content or b"")
-            # Until there is room among those that are answered, it counts as read.
-            await self._host.budget.acquire(size)
+    async def _serve(self, asked: AsgiHttpRequest, place: Place) -> None:
+        message = await self._read(asked, place)
+        size = len(message.content or b"")
+        # Until there is room among those that are answered, it counts as read.
+        await self._host.budget.acquire(size)
+        place.release()
         try:
-            await self._answer(asked, message)
+            await self._answer(asked, message, place)
         finally:
             self._host.budget.release(size)
 
-    async def _answer(self, asked: AsgiHttpRequest, message: RequestMessage) -> None:
+    async def _answer(
+        self, asked: AsgiHttpRequest, message: RequestMessage, place: Place
+    ) -> None:
         began = self._host.clock.now()
-        request, response = await self._accept(message)
+        request, response = await self._accept(message, place)
         asked.trust()
         # The envelope's own key: during a rotation a session keeps to its older one.
         key = self._host.agent.find_signing_key(response.kid)
@@ -115,23 +119,40 @@ class HttpsHost:
             self._host.metrics, Carriage.HTTPS, request, response, seconds=seconds
         )
 
-    async def _read(
-        self, asked: AsgiHttpRequest, take: Callable[[int], None]
-    ) -> RequestMessage:
-        """Read the body: a long one only where it is said to come from a known peer.
+    async def _read(self, asked: AsgiHttpRequest, place: Place) -> RequestMessage:
+        """Read the body: a long one only behind a head that a peer's key has signed.
 
-        The name is not proven yet. What strangers can hold under it is bounded by the
-        budget that all bodies share.
+        So is a short one where strangers have taken all of their places.
         """
         asked.check_framing()
-        config, known = self._host.config, self._sessions.knows(_sender(asked))
+        announced = asked.content_length
+        long = announced is None or announced > UNAUTHENTICATED_MAX_BYTES
+        if (long and (announced or 0) <= ENVELOPE_MAX_BYTES) or self._room.is_crowded:
+            self._prove(asked, place)
+        if place.peer is None and self._room.is_crowded:
+            raise Overloaded("too many requests of strangers at once")
+        config, known = self._host.config, place.peer is not None
         limit = ENVELOPE_MAX_BYTES if known else UNAUTHENTICATED_MAX_BYTES
         timeout_s = (
             config.handler_timeout_s if known else config.first_message_timeout_s
         )
-        return await asked.read(max_bytes=limit, timeout_s=timeout_s, take=take)
+        return await asked.read(max_bytes=limit, timeout_s=timeout_s, take=place.take)
 
-    async def _accept(self, message: RequestMessage) -> tuple[Request, Response]:
+    def _prove(self, asked: AsgiHttpRequest, place: Place) -> None:
+        """Give the place to the peer whose key has signed the head, if it is one.
+
+        What was signed covers the digest of the body, but not its nonce's use: that,
+        and everything else, is looked at again once the body is here.
+        """
+        unix_time = self._host.clock.unix_time()
+        head = begin_request(asked.head, policy=Policy.v10(), unix_time=unix_time)
+        key = self._sessions.pinned_key(head.keyid or "")
+        if key is not None:
+            place.give_to(Did(head.finish(key).peer))
+
+    async def _accept(
+        self, message: RequestMessage, place: Place
+    ) -> tuple[Request, Response]:
         """Have both signatures verified and the message accepted, in one step."""
         unix_time = self._host.clock.unix_time()
         pending = begin_request(message, policy=Policy.v10(), unix_time=unix_time)
@@ -139,8 +160,13 @@ class HttpsHost:
         if not isinstance(request, Request):
             raise ProtocolError("a response at a service", code=Code.SIG_BINDING)
         check_binding(request, pending)
+
+        def verify(key: PublicKey) -> None:
+            pending.finish(key)
+            place.give_to(request.did)
+
         # One reservation covers both: the nonce, the times and the key are the same.
-        answer = await self._acceptance.answer(request, verify=pending.finish)
+        answer = await self._acceptance.answer(request, verify=verify)
         return request, answer[0]
 
     async def _refuse(self, asked: AsgiHttpRequest, error: SageError) -> None:
@@ -160,39 +186,8 @@ class HttpsHost:
         with contextlib.suppress(ConnectionLost, DeadlineExceeded):
             await within(SEND_TIMEOUT_S, sending, "sending")
 
-    @contextlib.contextmanager
-    def _taking(self) -> Iterator[Callable[[int], None]]:
-        """Count the bytes of one body that are here before it may be answered."""
-        taken = 0
-
-        def take(count: int) -> None:
-            nonlocal taken
-            taken += count
-            self._bytes += count
-            if self._bytes > HTTPS_BODIES_MAX_BYTES:
-                raise Overloaded("too many bytes at once")
-
-        try:
-            yield take
-        finally:
-            self._bytes -= taken
-
-    @contextlib.contextmanager
-    def _counted(self) -> Iterator[None]:
-        if self._requests >= self._host.config.max_https_requests:
-            raise Overloaded("too many requests at once")
-        self._requests += 1
-        try:
-            yield
-        finally:
-            self._requests -= 1
-
 
 _REFUSED = GENERIC_REFUSAL.encode("ascii")
-
-
-def _sender(asked: AsgiHttpRequest) -> str:
-    return asked.field("x-sage-did") or ""
 
 
 def _status_of(error: SageError) -> int:

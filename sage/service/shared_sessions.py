@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 
+from ..identity import PublicKey
 from ..session import Session, SessionManager
 from ..transport.metrics import NO_METRICS, Metrics
 from ..types import Did, Role
@@ -57,9 +58,11 @@ class SharedSessions:
         """Return the session with this id, or ``None``."""
         return self._accepted.get(session_id)
 
-    def knows(self, peer: str) -> bool:
-        """Whether a peer has a session, and so has proven who it is."""
-        return peer in self._of_peer
+    def pinned_key(self, kid: str) -> PublicKey | None:
+        """Return the initiator's key of this name that some session is pinned to."""
+        theirs = self._of_peer.get(Did(kid.partition("#")[0]), {})
+        keys = (accepted.binding.init_key for accepted in theirs.values())
+        return next((key for key in keys if key.kid == kid), None)
 
     def keep(self, accepted: Accepted) -> None:
         """Take a provisional session in.

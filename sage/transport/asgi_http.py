@@ -44,6 +44,11 @@ class AsgiHttpRequest:
         return f"https://{authority.lower()}{target.decode('latin-1')}"
 
     @property
+    def head(self) -> RequestMessage:
+        """The request without its body, which is still to be read."""
+        return self._message(None)
+
+    @property
     def content_length(self) -> int | None:
         """The announced length; ``None`` where it comes in pieces.
 
@@ -105,12 +110,7 @@ class AsgiHttpRequest:
             timeout_s, self._read(max_bytes, take), "waiting for a body"
         )
         self._tell("received")
-        return RequestMessage(
-            method=self._scope["method"],
-            target_uri=self.target_uri,
-            fields=self.fields,
-            content=body,
-        )
+        return self._message(body)
 
     def trust(self) -> None:
         """Let the connection be idle for longer, now that its peer is known."""
@@ -137,6 +137,14 @@ class AsgiHttpRequest:
             await self._send({"type": "http.response.body", "body": content})
         except OSError as exc:
             raise ConnectionLost("the client left") from exc
+
+    def _message(self, content: bytes | None) -> RequestMessage:
+        return RequestMessage(
+            method=self._scope["method"],
+            target_uri=self.target_uri,
+            fields=self.fields,
+            content=content,
+        )
 
     async def _read(self, max_bytes: int, take: Callable[[int], None]) -> bytes:
         body = bytearray()

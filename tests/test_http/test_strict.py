@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sage.errors import Code, PeerError, UsageError
+from sage.errors import AuthenticationError, Code, PeerError, UsageError
 from sage.http import (
     V10,
     HttpKey,
@@ -330,22 +330,30 @@ def test_every_rejection(
     assert code_of(change(sent), public_key) is code
 
 
-def test_streamed_content_is_a_mistake(
-    sent: RequestMessage, public_key: PublicKey, key: SigningKey, did: str
+def test_the_head_alone(sent: RequestMessage, public_key: PublicKey) -> None:
+    """It is verified as such, and says what the content is compared with."""
+    head = changed(sent, content=None)
+    proof = verify_request(head, public_key, policy=POLICY, unix_time=NOW)
+    digester = proof.content_digester()
+    digester.update(BODY)
+    digester.finish()
+    other = proof.content_digester()
+    other.update(BODY + b" ")
+    with pytest.raises(AuthenticationError) as caught:
+        other.finish()
+    assert caught.value.code is Code.DIGEST_MISMATCH
+
+
+def test_streamed_content_is_signed_with_its_digest(
+    sent: RequestMessage, did: str, key: SigningKey
 ) -> None:
-    with pytest.raises(UsageError, match="whole"):
-        code_of(changed(sent, content=None), public_key)
-    for digest in ((), (("Content-Digest", encode_digest(BODY)),)):
-        request = unsigned(did).with_fields(*digest)
-        with pytest.raises(UsageError):
-            sign_request(
-                changed(request, content=None),
-                key,
-                profile=V10,
-                created=NOW,
-                expires=NOW + 60,
-                nonce=NONCE,
-            )
+    times = {"created": NOW, "expires": NOW + 300, "nonce": NONCE}
+    head = changed(unsigned(did), content=None)
+    with pytest.raises(UsageError, match="needs its Content-Digest beforehand"):
+        sign_request(head, key, profile=V10, **times)
+    described = head.with_fields(("Content-Digest", encode_digest(BODY)))
+    added = sign_request(described, key, profile=V10, **times)
+    assert described.with_fields(*added).fields == sent.fields
 
 
 def test_an_ecdsa_signature_has_the_low_s(did: str) -> None:

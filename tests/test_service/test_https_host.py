@@ -11,7 +11,7 @@ import json
 import os
 import ssl
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -26,7 +26,7 @@ from sage.envelope import (
     sign,
     verify_response,
 )
-from sage.errors import SageError
+from sage.errors import Code, ResolutionError, SageError
 from sage.http import (
     V10,
     Policy,
@@ -149,10 +149,9 @@ def wired(ada, grace, resolver, tls):
         settings = {"https_endpoints": frozenset({url})} | (config or {})
         service = sage.Service(
             agent=grace,
-            resolver=resolver,
             handler=handler,
             config=ServiceConfig(**settings),
-            **options,
+            **{"resolver": resolver} | options,
         )
         async with serving(service, certificate=tls.certificate, port=port):
             wire = Wire(url, ada, resolver, tls, service)
@@ -766,27 +765,148 @@ async def test_too_many_requests_at_once(wired):
         assert (await wire.post(second)).status == 200
 
 
-async def test_bodies_that_are_read_at_once_are_bounded(wired, monkeypatch):
-    monkeypatch.setattr("sage.service.https_host.HTTPS_BODIES_MAX_BYTES", 300_000)
+def held(wire: Wire) -> int:
+    """Count the bytes of bodies that are not answered yet."""
+    return wire.service._https._room.bytes
+
+
+async def waited(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def sending(wire: Wire, data: bytes):
+    """Send bytes on a connection that is still open, and yield both of its ends."""
+    reader, writer = await asyncio.open_connection(
+        "localhost", wire.port, ssl=wire.tls.client
+    )
+    try:
+        writer.write(data)
+        await writer.drain()
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def test_a_peer_holds_only_so_many_bytes(wired, monkeypatch):
+    monkeypatch.setattr("sage.service.https_host.HTTPS_BODIES_MAX_BYTES", 1_200_000)
     async with wired() as wire:
         established = await wire.handshake()
-        sent = wire.wrap(sealed(wire.agent, established, bytes(150_000)))
-        data = _bytes(sent)
+        data = _bytes(wire.wrap(sealed(wire.agent, established, bytes(150_000))))
         # One lies there, all but its end, and holds what it has sent and no more.
-        reader, writer = await asyncio.open_connection(
-            "localhost", wire.port, ssl=wire.tls.client
-        )
-        writer.write(data[:-10])
-        while wire.service._https._bytes < 190_000:
-            await asyncio.sleep(0.01)
-        more = wire.wrap(sealed(wire.agent, established, bytes(150_000)))
-        await wire.expect_refusal(more, 503)
-        assert await wire.is_well()
-        writer.write(data[-10:])
-        assert b"200" in await reader.readuntil(b"\r\n")
-        writer.transport.abort()
-        assert wire.service._https._bytes == 0
+        async with sending(wire, data[:-10]) as (reader, writer):
+            await waited(lambda: held(wire) > 190_000)
+            more = wire.wrap(sealed(wire.agent, established, bytes(150_000)))
+            await wire.expect_refusal(more, 503)
+            assert await wire.is_well()
+            writer.write(data[-10:])
+            assert b"200" in await reader.readuntil(b"\r\n")
+        assert held(wire) == 0
         assert wire.service._host.budget.held == 0
+
+
+HEAD = (
+    "POST /sage HTTP/1.1\r\nhost: localhost:{port}\r\nx-sage-did: {did}\r\n"
+    "content-type: application/json\r\n"
+)
+
+
+async def test_naming_a_known_agent_buys_nothing(wired):
+    """A long body is read behind a head that a known key has signed, only."""
+    async with wired() as wire:
+        established = await wire.handshake()
+        named = HEAD.format(port=wire.port, did=wire.agent.did)
+        for length in (
+            "content-length: 16000000\r\n\r\n",
+            "transfer-encoding: chunked\r\n\r\nffff\r\n" + "x" * 0xFFFF,
+        ):
+            answer = await wire.raw((named + length).encode())
+            assert answer.startswith(b"HTTP/1.1 401")
+        # Nor does the signature of a stranger, nor one that is another head's.
+        long = wire.wrap(sealed(wire.agent, established, bytes(100_000)))
+        stranger = sage.Agent.generate("did:sage:web:agents.example:stranger")
+        its_own = replace(header(stranger), payload=b"x" * 100_000)
+        await wire.expect_refusal(
+            wire.wrap(sign(its_own, stranger.signing_key), stranger), 413
+        )
+        bent = changed(long, signature=_flip(dict(long.fields)["Signature"]))
+        await wire.expect_refusal(bent)
+        await wire.expect_refusal(changed(long, content_type="text/plain"), 400)
+        assert held(wire) == 0
+        assert (await wire.post(long)).status == 200
+
+
+async def test_strangers_who_take_their_time_leave_room_for_peers(wired):
+    """Half of the places are theirs; then who is known has to show it by the head."""
+    config = {"max_https_requests": 8, "first_message_timeout_s": 3.0}
+    async with wired(config=config) as wire, AsyncExitStack() as slow:
+        established = await wire.handshake()
+        unfinished = HEAD.format(port=wire.port, did=wire.agent.did)
+        unfinished += "content-length: 1000\r\n\r\n{"
+        for _ in range(4):
+            await slow.enter_async_context(sending(wire, unfinished.encode()))
+        await waited(lambda: held(wire) == 4)
+        # One more of them is refused, as is a handshake; a peer is not.
+        answer = await wire.raw(unfinished.encode())
+        assert answer.startswith(b"HTTP/1.1 401")
+        other = sage.Agent.generate("did:sage:web:agents.example:other")
+        theirs = wire.wrap(sign(header(other), other.signing_key), other)
+        await wire.expect_refusal(theirs, 503)
+        for text in (b"1", b"2"):
+            request = sealed(wire.agent, established, text)
+            assert await wire.expect_answer(established, request) == b"echo:" + text
+    assert held(wire) == 0
+
+
+async def test_strangers_whose_records_take_their_time_leave_room(wired, resolver):
+    """Until its signature is verified, a request is nobody's."""
+    waiting = asyncio.Event()
+
+    class Slow:
+        async def resolve(self, did, *, now):
+            if "slow" in did:
+                await waiting.wait()
+            return await resolver.resolve(did, now=now)
+
+    async with wired(config={"max_https_requests": 4}, resolver=Slow()) as wire:
+        established = await wire.handshake()
+        posts = []
+        for number in range(2):
+            stranger = sage.Agent.generate(f"did:sage:web:slow.example:x{number}")
+            sent = wire.wrap(sign(header(stranger), stranger.signing_key), stranger)
+            posts.append(asyncio.create_task(wire.post(sent)))
+        await waited(lambda: wire.service._https._room._strangers == 2)
+        request = sealed(wire.agent, established, b"x")
+        assert await wire.expect_answer(established, request) == b"echo:x"
+        waiting.set()
+        assert [(await post).status for post in posts] == [401, 401]
+        assert wire.service._https._room._strangers == 0
+
+
+async def test_a_record_that_is_not_to_be_had_ends_the_session(wired, resolver):
+    """Of whoever signed for it, and of nobody else."""
+    gone: list[str] = []
+
+    class Failing:
+        async def resolve(self, did, *, now):
+            if did in gone:
+                raise ResolutionError("down", code=Code.RECORD_UNREACHABLE)
+            return await resolver.resolve(did, now=now)
+
+    async with wired(resolver=Failing()) as wire:
+        established = await wire.handshake()
+        gone.append(wire.agent.did)
+        good = wire.wrap(sealed(wire.agent, established, b"x"))
+        bent = changed(good, signature=_flip(dict(good.fields)["Signature"]))
+        await wire.expect_refusal(bent)
+        assert wire.service._https.sessions == 1
+        await wire.expect_refusal(good)
+        assert wire.service._https.sessions == 0
+        gone.clear()
+        await wire.expect_refusal(wire.wrap(sealed(wire.agent, established, b"x")))
+        assert await wire.is_well()
 
 
 async def test_a_flood_of_handshakes_pushes_out_handshakes_only(wired):
@@ -855,7 +975,7 @@ async def test_stopping_wipes_the_sessions(wired):
 
 
 async def test_bodies_that_wait_for_their_turn_are_bounded(wired, monkeypatch):
-    monkeypatch.setattr("sage.service.https_host.HTTPS_BODIES_MAX_BYTES", 12_000)
+    monkeypatch.setattr("sage.service.https_host.HTTPS_BODIES_MAX_BYTES", 48_000)
     go_on = asyncio.Event()
 
     async def slow(message: Message) -> bytes:

@@ -60,13 +60,14 @@ async def test_a_session_is_found_by_its_id_until_it_is_dropped(make, accept):
     session_id = accepted.binding.session_id
     assert store.get(session_id) is accepted
     assert store.get("") is None
-    assert store.knows(accepted.binding.init_did)
-    assert not store.knows("did:sage:web:agents.example:other")
+    assert store.pinned_key(accepted.binding.init_kid) is accepted.binding.init_key
+    for name in ("", "#", f"{accepted.binding.init_did}#other", "did:sage:web:a:b#c"):
+        assert store.pinned_key(name) is None
     for _ in range(2):
         store.drop(accepted)
     assert accepted.session.closed
     assert store.get(session_id) is None
-    assert not store.knows(accepted.binding.init_did)
+    assert store.pinned_key(accepted.binding.init_kid) is None
     assert len(store) == 0
 
 
