@@ -22,6 +22,7 @@ from ..options import (
     PassphraseFile,
     PrivateKey,
     load_agent,
+    require_regular,
 )
 from ..running import announce, log_to_stderr, run_until_stopped
 from .descriptors import allow_connections
@@ -60,6 +61,7 @@ def loadtest_service(
 
     It stores nothing and acts on nothing. Give it an agent of its own.
     """
+    require_regular(certificate, key)
     agent = load_agent(file, passphrase_file)
     resolver = MemoryResolver(_read_records(records))
     allow_connections(connections)
