@@ -33,6 +33,7 @@ from ..running import stopped_like_ctrl_c
 from ..terminal import make_console, make_table
 from .descriptors import allow_connections
 from .driver import Outcome, drive
+from .latencies import make_histogram
 from .pace import make_loop
 from .page import as_html
 from .plan import Mode, Plan
@@ -165,6 +166,7 @@ def loadtest(
             passphrase_file=passphrase_file,
         )
     # Before the test, which may take hours.
+    make_histogram()
     require_writable(json_file, html_file)
     console = make_console()
     outcome = _run(console, plan, target)

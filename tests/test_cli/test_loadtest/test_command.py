@@ -108,6 +108,30 @@ def test_a_report_that_cannot_be_written_is_named_before_the_test(
     assert f"cannot write {missing}: " in one_line(ended)
 
 
+WITHOUT_HISTOGRAMS = """
+import sys
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "hdrh":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Without())
+from sage.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_without_its_extra_it_says_which_one_it_needs() -> None:
+    words = ("loadtest", "--duration", "3600")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_HISTOGRAMS, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (Exit.CONFIG, "")
+    assert "pip install 'sage-secure[loadtest]'" in one_line(done)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
