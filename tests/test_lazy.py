@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import subprocess
 import sys
 import tomllib
@@ -172,6 +173,24 @@ def test_each_extra_brings_the_modules_of_the_table() -> None:
         included = {name for line in lines if line not in own for name in line.extras}
         more = {m for name in included for m in extra_modules(name)}
         assert set(extra_modules(extra)) == {*more, *EXTRAS[extra]}
+
+
+def test_every_hint_in_the_sources_names_the_extra_that_has_it() -> None:
+    hints = [
+        (name, extra)
+        for path in sorted((ROOT / "sage").rglob("*.py"))
+        for names, extra in re.findall(
+            r"needs? ([\w. -]+): pip install 'sage-secure\[(\w+)\]'", path.read_text()
+        )
+        for name in names.split(" and ")
+    ]
+    assert ("hdrhistogram", "loadtest") in hints
+    assert ("typer", "cli") in hints
+    assert len(hints) >= 6
+    extras = project_extras()
+    for name, extra in hints:
+        own = {canonicalize_name(line.name) for line in extras[extra]}
+        assert canonicalize_name(name) in own, (name, extra)
 
 
 def test_all_is_every_extra() -> None:
