@@ -129,6 +129,7 @@ __all__: Final = [
     "RESOLUTION_READS_MAX",
     "RESOLUTION_REUSE_S",
     "RESOLVE_TIMEOUT_S",
+    "ROTATION_OVERLAP_MAX_S",
     "ROTATION_OVERLAP_S",
     "ROTATION_SETTLE_S",
     "RSA_KEY_MAX_BITS",
@@ -320,9 +321,11 @@ KEY_FILE_MAX_BYTES: Final = 16 * 1024
 
 # A key rotation. Ten seconds after a record was published nobody acts on an older one:
 # an observation is good for five, and an operation may take five to make it. A session
-# pins the keys that it was made with, for an hour at most.
+# pins the keys that it was made with, for an hour at most. After a year, an old pair
+# is not one that is about to go.
 ROTATION_SETTLE_S: Final = 10
 ROTATION_OVERLAP_S: Final = 3600
+ROTATION_OVERLAP_MAX_S: Final = 31_536_000
 
 # Every wait has an end.
 CONNECT_TIMEOUT_S: Final = 10.0

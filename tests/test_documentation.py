@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,44 @@ def test_the_environment_switches_are_documented() -> None:
     text = (ROOT / "docs/howto/install.md").read_text()
     for switch in ("SAGE_NO_EXTENSIONS", "SAGE_REQUIRE_EXTENSIONS"):
         assert switch in text
+
+
+def test_the_reference_names_every_everyday_name_and_no_other() -> None:
+    import sage
+
+    page = (ROOT / "docs/reference/sage.md").read_text()
+    rows = re.findall(r"^\| (`[^|]*) \|", page, re.M)
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(names) == sorted(sage.__all__)
+
+
+def extras() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return set(project["optional-dependencies"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_extras_that_a_page_installs_exist(page: Path) -> None:
+    for names in re.findall(r"'(?:\.|sage-secure)\[([\w,]+)\]'", page.read_text()):
+        assert set(names.split(",")) <= extras()
+
+
+def test_the_guide_lists_every_extra() -> None:
+    page = (ROOT / "docs/howto/install.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    assert set(listed) == extras() - {"test", "lint", "docs", "bench", "fuzz", "dev"}
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/howto/install.md"])
+def test_what_is_not_released_is_installed_from_a_clone(name: str) -> None:
+    """Whoever releases it adds what installs it from an index, and drops this."""
+    assert "(unreleased)" in (ROOT / "CHANGELOG.md").read_text()
+    page = (ROOT / name).read_text()
+    commands = re.findall(r"^    (?:SAGE_\S+ )?(pip install .*)$", page, re.M)
+    first = commands[0]
+    assert first.split("#")[0].split() == ["pip", "install", "."]
+    assert not [line for line in commands if "sage-secure" in line]
+    assert "no package index" in " ".join(page.split())
 
 
 def test_no_limit_of_the_documents_is_made_up() -> None:

@@ -126,6 +126,7 @@ def test_keys_and_compression_keep_to_what_surrounds_them() -> None:
     assert limits.KEY_FILE_MAX_BYTES <= limits.KEYSTORE_MAX_BYTES
     # No session outlives the overlap; no observation outlives the settling.
     assert limits.ROTATION_OVERLAP_S >= limits.SESSION_MAX_AGE_S
+    assert limits.ROTATION_OVERLAP_MAX_S >= 100 * limits.ROTATION_OVERLAP_S
     assert limits.ROTATION_SETTLE_S >= 2 * limits.OBSERVATION_MAX_AGE_S
     assert limits.COMPRESS_MIN_BYTES <= limits.COMPRESS_INLINE_MAX_BYTES
     done_at_once = limits.COMPRESS_INLINE_MAX_BYTES * limits.DECOMPRESS_MAX_RATIO

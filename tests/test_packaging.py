@@ -6,6 +6,7 @@ Builds run in copies of the tree, without isolation and so without the network.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -220,6 +221,35 @@ def test_without_a_compiler_the_wheel_is_pure_and_says_why(source: Path) -> None
         names = wheel.namelist()
     assert not compiled_files(names)
     assert_wheel_is_whole(source, names)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+def test_the_wheel_of_the_guide_is_built_and_installed(source: Path) -> None:
+    page = (ROOT / "docs/howto/install.md").read_text()
+    make, install = re.findall(r"^    pip (.*(?:--wheel-dir|\.whl).*)$", page, re.M)
+    pip = f"{shlex.quote(sys.executable)} -m pip --no-input -q"
+    # Without a network, and not into the environment of these tests.
+    offline = {
+        f"{pip} {make}": "--no-index --no-build-isolation",
+        f"{pip} {install}": "--no-index --no-deps --target installed",
+    }
+    for command, options in offline.items():
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{command} {options}"],
+            cwd=source,
+            env={
+                **os.environ,
+                "SAGE_NO_EXTENSIONS": "1",
+                "SAGE_REQUIRE_EXTENSIONS": "",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    installed = source / "installed" / "sage" / "__init__.py"
+    assert installed.read_text() == (ROOT / "sage/__init__.py").read_text()
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make")

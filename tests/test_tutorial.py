@@ -32,10 +32,16 @@ CONSOLE = [code for kind, _, code in blocks() if kind == "console"]
 SEEN_BY_GRACE = [code for kind, _, code in blocks() if kind == "text"]
 
 
+def console_outputs(command: str) -> list[str]:
+    """Return what the page promises behind a command, each time that it is given."""
+    found = (code.partition(f"$ {command}\n") for code in CONSOLE)
+    return [output for _, given, output in found if given]
+
+
 def console_output(command: str) -> str:
-    """Return what the page promises behind a command."""
-    (block,) = (code for code in CONSOLE if f"$ {command}\n" in code)
-    return block.partition(f"$ {command}\n")[2]
+    """Return what the page promises behind a command that it gives once."""
+    (output,) = console_outputs(command)
+    return output
 
 
 def python(folder: Path, script: str) -> str:
@@ -57,8 +63,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("first-channel")
     for name, code in FILES.items():
         (folder / name).write_text(code.replace("8443", str(port())))
-    assert python(folder, "identities.py") == console_output("python identities.py")
+    made, kept = console_outputs("python identities.py")
+    assert python(folder, "identities.py") == made
+    before = content(folder)
+    assert python(folder, "identities.py") == kept
+    assert content(folder) == before
     return folder
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files}
 
 
 class Grace:
@@ -117,6 +132,25 @@ def grace(folder: Path) -> Iterator[Grace]:
 def test_the_page_has_the_files_it_speaks_of():
     assert set(FILES) == {"identities.py", "grace.py", "ada.py", "impostor.py"}
     assert len(SEEN_BY_GRACE) == 2
+
+
+def test_an_identity_that_was_made_halfway_is_finished(folder, tmp_path):
+    for name in ("identities.py", "ada.sage"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "ada.sage").chmod(0o600)
+    said = python(tmp_path, "identities.py")
+    assert [line.split()[0] for line in said.splitlines()] == ["kept", "made"]
+    assert len([*(tmp_path / "records").rglob("*.json")]) == 2
+    assert python(tmp_path, "identities.py") == said.replace("made", "kept")
+
+
+def test_identities_are_kept_while_grace_runs(folder, grace):
+    before = content(folder)
+    assert "made" not in python(folder, "identities.py")
+    after = content(folder)
+    for name in ("ada.sage", "grace.sage", "ca.pem", "grace.pem"):
+        assert after[folder / name] == before[folder / name]
+    assert python(folder, "ada.py") == console_output("python ada.py")
 
 
 @pytest.mark.parametrize("time", ["first", "after a restart"])

@@ -8,6 +8,7 @@ typer and rich, ``sage info`` still says what runs, and why.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name; the process's own when not given.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _open_closed_streams()
     try:
         return _run(words)
     except SageError as exc:  # a switch in the environment, or a core that is broken
@@ -31,6 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exit_code(exc)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where the shell has closed a stream (``>&-``).
+
+    Python has ``None`` there, and the next file to be opened would get the stream's
+    number, and with it whatever a library prints to that.
+    """
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _run(words: list[str]) -> int:

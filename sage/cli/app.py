@@ -99,9 +99,11 @@ def _fail_usage(error: BaseException) -> int:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "sage"
     text = one_line(getattr(error, "format_message", error.__str__)())
+    # Typer validates with pydantic, which puts its own word before what we raise.
+    text = text.replace(": Value error, ", ": ", 1).rstrip(".")
     # Without any arguments, typer has shown the help already.
     if text and type(error).__name__ != "NoArgsIsHelpError":
-        print(f"{command}: {text} See: {command} --help", file=sys.stderr)
+        print(f"{command}: {text}; see: {command} --help", file=sys.stderr)
     return int(getattr(error, "exit_code", Exit.USAGE))
 
 

@@ -6,21 +6,11 @@ import importlib.util
 import json
 import platform
 import sys
-from typing import Final
 
 from .._accel import backend
+from .._lazy import EXTRAS, extra_modules
 
 __all__ = ["as_json", "as_text", "collect"]
-
-# The modules that tell whether an extra of pyproject.toml is there.
-_EXTRAS: Final = {
-    "ethereum": ("Crypto",),
-    "websocket": ("websockets", "h11"),
-    "service": ("websockets", "h11", "uvicorn"),
-    "metrics": ("prometheus_client",),
-    "zstd": ("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd",),
-    "cli": ("websockets", "h11", "uvicorn", "typer", "rich", "trustme"),
-}
 
 
 def collect() -> dict[str, str | list[str]]:
@@ -35,10 +25,8 @@ def collect() -> dict[str, str | list[str]]:
         "engine": core["engine"],
         "openssl": core["openssl"],
         "cryptography": core["cryptography"],
-        "extras": [name for name, needed in _EXTRAS.items() if _installed(needed)],
-        "missing_extras": [
-            name for name, needed in _EXTRAS.items() if not _installed(needed)
-        ],
+        "extras": [extra for extra in EXTRAS if _installed(extra)],
+        "missing_extras": [extra for extra in EXTRAS if not _installed(extra)],
     }
 
 
@@ -67,8 +55,10 @@ def _version() -> str:
     return str(sys.modules[__name__.partition(".")[0]].__version__)
 
 
-def _installed(modules: tuple[str, ...]) -> bool:
+def _installed(extra: str) -> bool:
     try:
-        return all(importlib.util.find_spec(name) is not None for name in modules)
+        return all(
+            importlib.util.find_spec(name) is not None for name in extra_modules(extra)
+        )
     except ModuleNotFoundError:  # not even the package around it
         return False

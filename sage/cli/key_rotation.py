@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +17,9 @@ from ..errors import ConfigError, UsageError
 from ..identity import ALGORITHMS, revoke_key, write_record_file
 from ..identity.files import exclusive, reason
 from ..identity.resolver import record_file
-from ..limits import ROTATION_OVERLAP_S, SCRYPT_N
+from ..limits import ROTATION_OVERLAP_MAX_S, ROTATION_OVERLAP_S, SCRYPT_N
 from .exits import Exit
-from .options import AgentFile, PassphraseFile, read_passphrase
+from .options import AgentFile, PassphraseFile, decrypt_agent, read_passphrase
 
 __all__ = ["revoke", "rotate"]
 
@@ -41,6 +42,11 @@ _NEXT = {
     service.Stage.SWITCHED: "run this again",
     service.Stage.SETTLED: "running this begins a rotation",
 }
+# What a step that has a time of its own waits for.
+_AWAITED = {
+    service.Stage.ANNOUNCED: "until every peer can have seen the new pair",
+    service.Stage.SWITCHED: "until no session that the old pair made is left",
+}
 
 
 def rotate(
@@ -50,7 +56,10 @@ def rotate(
     overlap_s: Annotated[
         int,
         typer.Option(
-            min=0, metavar="SECONDS", help="How long both pairs are good at the end."
+            min=0,
+            max=ROTATION_OVERLAP_MAX_S,
+            metavar="SECONDS",
+            help="How long both pairs are good at the end.",
         ),
     ] = ROTATION_OVERLAP_S,
     algorithm: Annotated[
@@ -73,11 +82,12 @@ def rotate(
     """Take the next step of changing an agent's keys; four make a rotation.
 
     A new pair is made, announced, used, and the old one revoked. Run it again after
-    each step, when the last one says so, and after one that was cut off.
+    each step, when the last one says so, and after one that was cut off. Too soon, it
+    says until when it waits and for what, changes nothing, and exits with 1.
     """
     passphrase = read_passphrase(passphrase_file)
     with _alone(file):
-        agent = service.Agent.load(file, passphrase=passphrase)
+        agent = decrypt_agent(file, passphrase)
         _require_published(agent, to)
         rotation = service.Rotation(
             agent,
@@ -89,7 +99,10 @@ def rotate(
         waiting = now < rotation.not_before and not early
         if not status and not waiting:
             rotation.step(unix_time=now, early=early, algorithm=algorithm)
-    _print_stage(agent, rotation, now=now)
+    if waiting and not status:
+        print(f"sage: {_too_soon(rotation, now)}", file=sys.stderr)
+    else:
+        _print_stage(agent, rotation, now=now)
     agent.wipe()
     return Exit.FAILED if waiting and not status else Exit.OK
 
@@ -116,7 +129,7 @@ def revoke(
     """
     passphrase = read_passphrase(passphrase_file)
     with _alone(file):
-        agent = service.Agent.load(file, passphrase=passphrase)
+        agent = decrypt_agent(file, passphrase)
         _require_published(agent, to)
         # What is saved may not be published yet, where a step was cut off.
         write_record_file(to, agent.record)
@@ -169,6 +182,14 @@ def _print_stage(agent: service.Agent, rotation: service.Rotation, *, now: int) 
             print(f"{what:<7}  {' '.join(names)}")
     print(f"stage    {stage.value}: {_DONE[stage]}")
     print(f"next     {_NEXT[stage]}{_when(rotation.not_before, now)}")
+
+
+def _too_soon(rotation: service.Rotation, now: int) -> str:
+    stage = rotation.stage
+    return (
+        f"too soon, nothing was changed: the rotation is {stage.value} and waits"
+        f" {_AWAITED[stage]}; {_NEXT[stage]}{_when(rotation.not_before, now)}"
+    )
 
 
 def _when(not_before: int, now: int) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import os
+import ssl
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, TypeAlias
+from urllib.parse import urlsplit
 
 import typer
 
@@ -20,6 +23,8 @@ from ..identity import (
     parse_did,
     read_private_file,
 )
+from ..identity.files import read_regular, reason
+from ..transport.address import tls_context
 
 __all__ = [
     "AgentFile",
@@ -32,10 +37,16 @@ __all__ = [
     "PrivateKey",
     "RecordsFolder",
     "check_did",
+    "check_domain",
+    "check_url",
+    "decrypt_agent",
     "domain_of",
     "load_agent",
     "read_passphrase",
+    "require_regular",
+    "require_writable",
     "resolving",
+    "trusting",
 ]
 
 
@@ -51,6 +62,40 @@ def check_did(text: str) -> str:
         raise typer.BadParameter(
             f"{exc}: expected did:sage:web:<domain>:<agent-id>"
         ) from exc
+
+
+def check_domain(text: str) -> str:
+    """Accept a domain on the command line, as it stands in a DID.
+
+    Raises:
+        typer.BadParameter: no DID can have it.
+    """
+    try:
+        return parse_did(f"did:sage:web:{text}:x").locator
+    except DecodeError as exc:
+        raise typer.BadParameter(
+            f"{text!r} is not a domain in lower case, such as agents.example"
+        ) from exc
+
+
+def check_url(text: str) -> str:
+    """Accept the URL of a service on the command line.
+
+    Raises:
+        typer.BadParameter: it is none that could be connected to.
+    """
+    try:
+        parts = urlsplit(text)
+        # A port that is no number, or too large, raises.
+        well = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        well = False
+    if not well or parts.scheme not in ("wss", "https") or " " in text:
+        raise typer.BadParameter(
+            f"{text!r} is not a URL such as wss://host:port/sage, with a port"
+            " from 1 to 65535"
+        )
+    return text
 
 
 AgentFile: TypeAlias = Annotated[
@@ -138,11 +183,68 @@ def load_agent(file: Path, passphrase_file: Path | None) -> service.Agent:
     """Read an agent file, asking for its passphrase where no file has it.
 
     Raises:
-        ConfigError: see `Agent.load` and `read_passphrase`.
+        ConfigError: see `Agent.load` and `read_passphrase`; the text names the file.
     """
     # Before asking: nobody likes to type a passphrase for nothing.
     read_private_file(file)
-    return service.Agent.load(file, passphrase=read_passphrase(passphrase_file))
+    return decrypt_agent(file, read_passphrase(passphrase_file))
+
+
+def decrypt_agent(file: Path, passphrase: str) -> service.Agent:
+    """Read an agent file.
+
+    Raises:
+        ConfigError: see `Agent.load`; the text names the file.
+    """
+    try:
+        return service.Agent.load(file, passphrase=passphrase)
+    except ConfigError as exc:
+        if str(file) in str(exc):
+            raise
+        raise ConfigError(f"{file}: {exc}") from exc
+
+
+def require_regular(*files: Path | None) -> None:
+    """Refuse a pipe or a device, for which whoever opens it would wait.
+
+    Raises:
+        ConfigError: one of them is such a thing, or cannot be read.
+    """
+    for file in files:
+        if file is not None:
+            try:
+                read_regular(file, 0)
+            except (OSError, ValueError) as exc:
+                raise ConfigError(f"cannot read {file}: {reason(exc)}") from exc
+
+
+def require_writable(*files: Path | None) -> None:
+    """Refuse a file that cannot be written, and leave no trace of having tried.
+
+    Raises:
+        ConfigError: one of them is such a file.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+    for file in files:
+        if file is None:
+            continue
+        try:
+            is_new = not file.exists()
+            os.close(os.open(file, flags | getattr(os, "O_CLOEXEC", 0), 0o666))
+            if is_new:
+                file.resolve().unlink()
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"cannot write {file}: {reason(exc)}") from exc
+
+
+def trusting(authorities: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts a file's authorities, or the system's.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no certificate.
+    """
+    require_regular(authorities)
+    return tls_context(None if authorities is None else str(authorities))
 
 
 @asynccontextmanager
@@ -167,6 +269,7 @@ async def resolving(
         ConfigError: the host map or the folder cannot be read.
     """
     if records is None:
+        require_regular(host_map)
         names = {} if host_map is None else transport.load_host_map(host_map)
         resolver = transport.WebResolver(
             host_map=names,

@@ -11,6 +11,7 @@ import typer
 from .. import service
 from ..errors import ConfigError, ResolutionError
 from ..identity import AgentRecord, parse_record, write_record_file
+from ..identity.files import read_regular, reason
 from ..limits import KEYSTORE_MAX_BYTES
 from .options import (
     Certificate,
@@ -19,6 +20,7 @@ from .options import (
     PassphraseFile,
     PrivateKey,
     load_agent,
+    require_regular,
 )
 from .running import announce, log_to_stderr, run_until_stopped
 
@@ -47,6 +49,7 @@ def serve(
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; publish a record there first")
+    require_regular(certificate, key)
     log_to_stderr()
 
     def ready(address: str) -> None:
@@ -98,10 +101,9 @@ def publish(
 def _record(file: Path, passphrase_file: Path | None) -> AgentRecord:
     """Return the record of an agent file, or of a file that holds just a record."""
     try:
-        with file.open("rb") as stream:
-            data = stream.read(KEYSTORE_MAX_BYTES)
-    except OSError as exc:
-        raise ConfigError(f"cannot read {file}: {exc.strerror}") from exc
+        data = read_regular(file, KEYSTORE_MAX_BYTES)
+    except (OSError, ValueError) as exc:
+        raise ConfigError(f"cannot read {file}: {reason(exc)}") from exc
     if not data.lstrip().startswith(b"{"):
         agent = load_agent(file, passphrase_file)
         agent.wipe()

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from .. import service
 from ..errors import ConfigError
-from ..transport.address import tls_context
 from .exits import Exit
 from .files import find_files
 from .options import (
@@ -20,9 +19,12 @@ from .options import (
     PassphraseFile,
     RecordsFolder,
     check_did,
+    check_url,
     domain_of,
     load_agent,
+    require_writable,
     resolving,
+    trusting,
 )
 from .progress import showing_progress
 from .sending import Outcome, send_files
@@ -45,7 +47,12 @@ def send(
         str, typer.Option("--to", metavar="DID", callback=check_did, help="To whom.")
     ],
     url: Annotated[
-        str, typer.Option(metavar="WSS-URL", help="Where: wss://host:port/sage.")
+        str,
+        typer.Option(
+            metavar="WSS-URL",
+            callback=check_url,
+            help="Where: wss://host:port/sage.",
+        ),
     ],
     host_map: HostMapFile = None,
     records: RecordsFolder = None,
@@ -70,7 +77,8 @@ def send(
     files = list(find_files(path))
     if all(found.note for found in files):
         raise ConfigError(f"there is no file to send at {path}")
-    console = make_console()
+    require_writable(receipts)
+    console, tls = make_console(), trusting(ca)
     sender = load_agent(agent, passphrase_file)
     domains = domain_of(sender.did), domain_of(to)
 
@@ -82,7 +90,7 @@ def send(
                 agent=sender,
                 peer=to,
                 resolver=resolver,
-                tls=tls_context(None if ca is None else str(ca)),
+                tls=tls,
             ) as channel,
         ):
             with showing_progress(console, files) as progress:

@@ -28,8 +28,10 @@ from .options import (
     PrivateKey,
     RecordsFolder,
     check_did,
+    check_domain,
     domain_of,
     load_agent,
+    require_regular,
     resolving,
 )
 from .receiver import Receiver
@@ -41,6 +43,10 @@ __all__ = ["serve"]
 
 def _check_dids(texts: list[str] | None) -> list[str] | None:
     return texts and [check_did(text) for text in texts]
+
+
+def _check_domains(texts: list[str] | None) -> list[str] | None:
+    return texts and [check_domain(text) for text in texts]
 
 
 def serve(
@@ -74,6 +80,7 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME",
+            callback=_check_domains,
             help="Ask this domain for records, too; may be repeated. Only our own,"
             " those of --allow and of --host-map are asked otherwise, because"
             " strangers choose the names they come with.",
@@ -108,6 +115,7 @@ def serve(
     """
     counts = metrics or metrics_at is not None
     counting = transport.PrometheusMetrics() if counts else None
+    require_regular(certificate, key)
     agent = load_agent(file, passphrase_file)
     domains = {*map(domain_of, [agent.did, *(allow or [])]), *(domain or [])}
     log_to_stderr(log_format)

@@ -105,7 +105,10 @@ class KeyStore:
             UsageError: not a name.
         """
         public, label, box = self._read(name)
-        inside = decrypt_secret(box, passphrase)
+        try:
+            inside = decrypt_secret(box, passphrase)
+        except ConfigError as exc:
+            raise ConfigError(f"{self._path(name)}: {exc}") from exc
         # The label is outside of the encryption; inside is what was written with it.
         if not inside.startswith(label):
             raise ConfigError(f"{self._path(name)} was changed: it names another key")

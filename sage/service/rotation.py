@@ -34,7 +34,11 @@ from ..identity import (
     check_successor,
     revoke_key,
 )
-from ..limits import ROTATION_OVERLAP_S, ROTATION_SETTLE_S
+from ..limits import (
+    ROTATION_OVERLAP_MAX_S,
+    ROTATION_OVERLAP_S,
+    ROTATION_SETTLE_S,
+)
 from .agent import Agent
 from .key_ring import KeyPair, KeyRing
 
@@ -65,7 +69,10 @@ class Rotation:
             a record that is published already, and must accept that, as
             `write_record_file` does.
         overlap_s: how long both pairs are good after ``switch``. Sessions live for an
-            hour at most; a shorter overlap closes some of them.
+            hour at most; a shorter overlap closes some of them. A year at most.
+
+    Raises:
+        UsageError: ``overlap_s`` is out of range.
     """
 
     def __init__(
@@ -76,8 +83,8 @@ class Rotation:
         publish: Callable[[AgentRecord], object],
         overlap_s: int = ROTATION_OVERLAP_S,
     ) -> None:
-        if overlap_s < 0:
-            raise UsageError("overlap_s is not negative")
+        if not 0 <= overlap_s <= ROTATION_OVERLAP_MAX_S:
+            raise UsageError(f"overlap_s is 0 to {ROTATION_OVERLAP_MAX_S} s")
         self._agent, self._save, self._publish = agent, save, publish
         self._overlap_s = overlap_s
 

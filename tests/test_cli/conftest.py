@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,10 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+
+needs_pipes = pytest.mark.skipif(
+    not hasattr(os, "mkfifo"), reason="no named pipes here"
+)
 
 
 @pytest.fixture

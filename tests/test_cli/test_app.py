@@ -10,7 +10,7 @@ import typer
 
 from sage.cli.app import app
 
-from .conftest import Run, one_line, run_process
+from .conftest import House, Run, one_line, run_process
 
 
 def commands(command: object, *words: str) -> list[tuple[str, ...]]:
@@ -83,6 +83,9 @@ def test_without_a_verb_there_is_help_and_a_usage_error(
         (("agent", "verify", "did:web:x"), "did:sage:web:<domain>:<agent-id>"),
         (("serve", "x", "--certificate", "y", "--port", "70000"), "--port"),
         (("serve", "x", "--certificate", "y", "--allow", "ada"), "did:sage:web"),
+        (("loadtest", "--mode", "pigeon"), "'--mode': 'pigeon' is not one of"),
+        (("loadtest", "--connections", "many"), "'--connections'"),
+        (("loadtest", "wss://x", "--peer", "ada"), "'--peer'"),
     ],
 )
 def test_usage_errors_are_one_line_and_2(
@@ -93,7 +96,11 @@ def test_usage_errors_are_one_line_and_2(
     line = one_line(ended)
     assert said in line
     assert line.startswith("sage")
-    assert line.endswith("--help")
+    what, _, advice = line.partition("; see: ")
+    assert what[-1] not in ".!?;"
+    assert "Value error" not in what
+    assert advice.startswith("sage")
+    assert advice.endswith(" --help")
 
 
 def test_an_error_of_ours_is_one_line(run: Run, tmp_path: Path) -> None:
@@ -150,6 +157,48 @@ def test_a_reader_who_leaves_is_no_error_worth_a_word() -> None:
     os.close(writing)
     assert done.returncode == 1
     assert done.stderr == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("words", "code"), [("info", 0), ("agent show none", 3), ("nonsense", 2)]
+)
+def test_a_stream_that_the_shell_has_closed_changes_nothing_else(
+    tmp_path: Path, closed: str, words: str, code: int
+) -> None:
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$0" -m sage {words} {closed}', sys.executable],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code
+    if "2>&-" in closed:
+        assert done.stderr == ""
+        assert "sage:" not in done.stdout
+    elif code:
+        one_line(done)
+    has_stdout = ">&-" not in closed.replace("2>&-", "")
+    assert (done.stdout != "") == (code == 0 and has_stdout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_nobody_is_asked_for_a_passphrase_where_stdin_is_closed(
+    house: House,
+) -> None:
+    done = subprocess.run(
+        [
+            *("/bin/sh", "-c", 'exec "$0" -m sage agent show "$1" <&-'),
+            *(sys.executable, str(house / "ada.sage")),
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3
+    assert "--passphrase-file" in one_line(done)
 
 
 def test_the_script_and_the_module_are_the_same_program() -> None:

@@ -3,11 +3,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import sage
 from sage.cli import facts
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_facts_are_those_of_this_process() -> None:
@@ -17,26 +21,38 @@ def test_the_facts_are_those_of_this_process() -> None:
     assert str(found["python"]).startswith(sys.version.split()[0])
     for name in ("core", "reason", "engine", "openssl", "cryptography"):
         assert found[name] == core[name]
-    assert set(found["extras"]) | set(found["missing_extras"]) == {
-        "ethereum",
-        "websocket",
-        "service",
-        "metrics",
-        "zstd",
-        "cli",
-    }
 
 
+def test_every_extra_of_the_project_is_told() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    developers = {"all", "test", "lint", "docs", "bench", "fuzz", "dev"}
+    found = facts.collect()
+    told = [*found["extras"], *found["missing_extras"]]
+    assert sorted(told) == sorted(set(project["optional-dependencies"]) - developers)
+
+
+@pytest.mark.parametrize(
+    ("module", "extras"),
+    [
+        ("trustme", ["cli", "loadtest"]),
+        ("hdrh", ["loadtest"]),
+        ("http_sf", ["http", "http2", "service", "cli", "loadtest"]),
+        ("redis", ["redis"]),
+        ("cachebox", ["fast"]),
+        ("h2", ["http2"]),
+    ],
+)
 def test_an_extra_without_one_of_its_modules_is_missing(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, module: str, extras: list[str]
 ) -> None:
-    find = facts.importlib.util.find_spec
+    before, find = facts.collect()["missing_extras"], facts.importlib.util.find_spec
     monkeypatch.setattr(
         facts.importlib.util,
         "find_spec",
-        lambda name: None if name == "trustme" else find(name),
+        lambda name: None if name == module else find(name),
     )
-    assert facts.collect()["missing_extras"] == ["cli"]
+    missing = set(facts.collect()["missing_extras"])
+    assert missing - set(before) == set(extras) - set(before)
 
 
 def test_both_forms_say_the_same() -> None:

@@ -121,6 +121,14 @@ def test_a_public_key_goes_to_standard_output(keys: Keys) -> None:
     assert (pem.code, pem.err, jwk.code) == (0, "", 0)
 
 
+def test_a_wrong_passphrase_names_the_file(keys: Keys) -> None:
+    assert keys.new().code == 0
+    words = ("ada", "--private", "--plain", "--out", "-")
+    ended = keys("export", *words, "--passphrase-file", keys.other, secret=False)
+    assert (ended.code, ended.out) == (3, "")
+    assert one_line(ended).startswith(f"sage: {keys.store / 'ada.key'}: wrong pass")
+
+
 def test_a_private_pem_is_encrypted(keys: Keys) -> None:
     assert keys.new().code == 0
     out = keys.top / "ada.pem"

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from sage.identity import parse_record
 from sage.identity.files import exclusive
+from sage.limits import ROTATION_OVERLAP_MAX_S
 from sage.service import Agent
 
 from .conftest import ADA, Ended, House, Run, make_house, one_line
@@ -69,10 +71,42 @@ def test_a_step_waits_for_its_time_and_says_when(keys: Keys) -> None:
         assert keys("rotate").code == 0
     before = keys.agent().ring.moved_at
     ended = keys("rotate")
-    assert ended.code == 1
-    assert "UTC on, in " in ended.out
+    assert (ended.code, ended.out) == (1, "")
+    line = one_line(ended)
+    assert line.startswith("sage: too soon, nothing was changed: ")
+    assert "announced and waits until every peer can have seen the new pair" in line
+    assert re.search(
+        r"run this again, from [-0-9]{10} [:0-9]{8} UTC on, in \d+ s", line
+    )
     assert keys.agent().ring.moved_at == before
     assert keys.agent().ring.following is not None
+    assert "UTC on, in " in keys("rotate", "--status").out
+    assert keys("rotate", "--early").code == 0
+    ended = keys("rotate")
+    assert ended.code == 1
+    assert "until no session that the old pair made is left" in one_line(ended)
+
+
+@pytest.mark.parametrize("seconds", [-1, ROTATION_OVERLAP_MAX_S + 1, 10**30])
+def test_an_overlap_has_an_end(keys: Keys, seconds: int) -> None:
+    ended = keys("rotate", "--overlap-s", seconds)
+    assert ended.code == 2
+    assert "'--overlap-s'" in one_line(ended)
+    assert keys.agent().ring.following is None
+
+
+def test_the_longest_overlap_can_be_told(keys: Keys) -> None:
+    for _ in range(3):
+        longest = ("--overlap-s", ROTATION_OVERLAP_MAX_S)
+        assert keys("rotate", "--early", *longest).code == 0
+    assert "UTC on, in " in one_line(keys("rotate", *longest))
+
+
+def test_a_wrong_passphrase_names_the_file(keys: Keys) -> None:
+    (keys.house / "pass").write_text("wrong\n")
+    ended = keys("rotate")
+    assert ended.code == 3
+    assert one_line(ended).startswith(f"sage: {keys.house / 'ada.sage'}: wrong pass")
 
 
 def test_status_changes_nothing(keys: Keys) -> None:

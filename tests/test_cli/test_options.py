@@ -1,24 +1,117 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
 import typer
 
 from sage.cli import options
-from sage.cli.options import check_did, load_agent, read_passphrase, resolving
+from sage.cli.options import (
+    check_did,
+    check_domain,
+    check_url,
+    decrypt_agent,
+    load_agent,
+    read_passphrase,
+    require_regular,
+    require_writable,
+    resolving,
+    trusting,
+)
 from sage.errors import ConfigError, ResolutionError, UsageError
 from sage.identity import FileResolver
 from sage.transport import WebResolver
 
-from .conftest import ADA, House, private
+from .conftest import ADA, House, needs_pipes, private
 
 
 def test_a_did_is_a_did() -> None:
     assert check_did(ADA) == ADA
     with pytest.raises(typer.BadParameter, match="did:sage:web"):
         check_did("did:sage:web:UPPER:x")
+
+
+@pytest.mark.parametrize("name", ["agents.example", "localhost", "a-b.example", "9a"])
+def test_a_domain_is_one_that_a_did_can_have(name: str) -> None:
+    assert check_domain(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "a b", "A.example", "a..b", "a.example.", "127.0.0.1", "a:443"),
+        *("é.example", "a.example\n", "a.example:x", "https://a.example", "a" * 64),
+    ],
+)
+def test_what_no_did_can_have_is_not_a_domain(name: str) -> None:
+    with pytest.raises(typer.BadParameter, match="not a domain in lower case"):
+        check_domain(name)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["wss://a.example:8443/sage", "https://a.example/sage", "wss://[::1]:1/sage"],
+)
+def test_a_url_is_one_of_a_service(url: str) -> None:
+    assert check_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "a.example", "http://a.example/", "ws://a.example/", "wss:///sage"),
+        *("wss://a:999999", "wss://a:0/", "wss://a:x/", "wss://a:-1/", "wss://a b/"),
+        "wss://[::1/sage",
+    ],
+)
+def test_what_nobody_could_connect_to_is_not_a_url(url: str) -> None:
+    with pytest.raises(typer.BadParameter, match="with a port from 1 to 65535"):
+        check_url(url)
+
+
+def odd_files(folder: Path) -> list[Path]:
+    """Return what is no regular file: a pipe, a device, a folder, nothing."""
+    os.mkfifo(folder / "pipe")
+    return [folder / "pipe", Path("/dev/zero"), folder, folder / "none"]
+
+
+@needs_pipes
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
+    require_regular(None, private(tmp_path / "p", "secret"))
+    for file in odd_files(tmp_path):
+        with pytest.raises(ConfigError, match=re.escape(str(file))):
+            require_regular(None, file)
+    with pytest.raises(ConfigError, match="not a regular file"):
+        trusting(tmp_path / "pipe")
+
+
+def test_authorities_are_those_of_the_file(house: House) -> None:
+    assert len(trusting(house / "ca.pem").get_ca_certs()) == 1
+
+
+@needs_pipes
+async def test_a_host_map_is_not_a_pipe(tmp_path: Path) -> None:
+    for file in odd_files(tmp_path):
+        with pytest.raises(ConfigError, match=re.escape(str(file))):
+            async with resolving(file, None, domains=[]):
+                pass
+
+
+@needs_pipes
+def test_a_file_that_can_be_written_stays_as_it_was(tmp_path: Path) -> None:
+    old, new, link = tmp_path / "old", tmp_path / "new", tmp_path / "link"
+    old.write_text("what is there")
+    link.symlink_to(new)
+    require_writable(None, old, new, link)
+    assert old.read_text() == "what is there"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old"]
+    os.mkfifo(tmp_path / "pipe")
+    for file in (tmp_path, tmp_path / "none" / "x", old / "x", tmp_path / "pipe"):
+        with pytest.raises(ConfigError, match=f"cannot write {re.escape(str(file))}: "):
+            require_writable(file)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +181,20 @@ def test_an_agent_file_that_is_not_there_is_noticed_before_asking(
 
 def test_an_agent_is_loaded(house: House, tmp_path: Path) -> None:
     assert load_agent(house / "ada.sage", house / "pass").did == ADA
-    with pytest.raises(ConfigError, match="wrong passphrase"):
+    named = f"^{re.escape(str(house / 'ada.sage'))}: wrong passphrase"
+    with pytest.raises(ConfigError, match=named):
         load_agent(house / "ada.sage", private(tmp_path / "p", "wrong"))
+
+
+@pytest.mark.parametrize("content", ["", "{}", "sage-secret|1\n{}\nx"])
+def test_a_file_that_holds_no_agent_is_named_once(tmp_path: Path, content: str) -> None:
+    file = private(tmp_path / "x.sage", content)
+    with pytest.raises(ConfigError) as caught:
+        decrypt_agent(file, "secret")
+    assert str(caught.value).count(str(file)) == 1
+    with pytest.raises(ConfigError) as caught:
+        decrypt_agent(tmp_path / "none", "secret")
+    assert str(caught.value).count(str(tmp_path / "none")) == 1
 
 
 async def test_the_resolver_is_the_one_asked_for(house: House, tmp_path: Path) -> None:

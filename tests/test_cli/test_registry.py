@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from sage.identity import FileResolver, deactivate
 from sage.service import Agent
 
-from .conftest import ADA, House, Run, one_line
+from .conftest import ADA, House, Run, needs_pipes, one_line
 
 
 def published(folder: Path) -> int:
@@ -54,6 +55,25 @@ def test_what_is_not_a_record_is_refused(
     ended = run(*words, "--passphrase-file", house / "pass")
     assert ended.code == 3
     one_line(ended)
+    assert not (tmp_path / "to").exists()
+
+
+@needs_pipes
+def test_a_pipe_is_refused_and_not_waited_for(
+    run: Run, house: House, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    serve = ("registry", "serve", house / "records", "--port", "0")
+    for words in (
+        ("registry", "publish", pipe, "--to", tmp_path / "to"),
+        ("registry", "publish", tmp_path, "--to", tmp_path / "to"),
+        (*serve, "--certificate", pipe),
+        (*serve, "--certificate", house / "tls.pem", "--key", pipe),
+    ):
+        ended = run(*words)
+        assert ended.code == 3
+        assert "is not a regular file" in one_line(ended)
     assert not (tmp_path / "to").exists()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from sage.cli.send import checksum_line
 
-from .conftest import GRACE, House, Run, interruptible, one_line
+from .conftest import GRACE, House, Run, interruptible, needs_pipes, one_line
 
 
 def saved(house: House) -> Path:
@@ -96,7 +96,9 @@ def test_a_file_that_the_peer_cannot_take_is_1_and_named(
         ("--to", "nonsense", 2, "did:sage:web"),
         ("--url", "http://127.0.0.1/", 2, "wss://"),
         ("--agent", "none", 3, "No such file"),
-        ("--ca", "none", 3, "certificate authorities"),
+        ("--url", "wss://127.0.0.1:999999/sage", 2, "'--url'"),
+        ("--ca", "none", 3, "cannot read none: No such file"),
+        ("--ca", "/dev/null", 3, "/dev/null is not a regular file"),
         ("--host-map", "none", 3, "cannot read"),
         ("--to", "did:sage:web:agents.example:nobody", 4, "record.not-found"),
         ("--url", "wss://127.0.0.1:1/sage", 5, "cannot connect"),
@@ -116,6 +118,28 @@ def test_each_failure_has_its_code_and_one_line(
     ended = run("send", house / "ca.pem", *words)
     assert ended.code == code
     assert said in one_line(ended)
+
+
+def test_receipts_that_cannot_be_written_are_told_before_anything_is_sent(
+    run: Run, house: House, words: list[object], tmp_path: Path
+) -> None:
+    (tmp_path / "unsent").write_text("unsent")
+    missing = tmp_path / "none" / "sums"
+    ended = run("send", tmp_path / "unsent", *words, "--receipts", missing)
+    assert (ended.code, ended.out) == (3, "")
+    assert f"cannot write {missing}: " in one_line(ended)
+    assert not (saved(house) / "unsent").exists()
+
+
+@needs_pipes
+@pytest.mark.parametrize("option", ["--ca", "--host-map", "--agent", "--receipts"])
+def test_a_pipe_is_refused_and_not_waited_for(
+    run: Run, house: House, words: list[object], tmp_path: Path, option: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    ended = run("send", house / "ca.pem", *words, option, tmp_path / "pipe")
+    assert ended.code == 3
+    assert str(tmp_path / "pipe") in one_line(ended)
 
 
 def test_an_untrusted_certificate_is_5(

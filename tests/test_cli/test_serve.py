@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import ssl
 import urllib.error
@@ -10,7 +11,7 @@ import pytest
 
 from sage.cli.receiver import Receiver
 
-from .conftest import ADA, House, Run, one_line, running
+from .conftest import ADA, House, Run, needs_pipes, one_line, running
 
 
 @pytest.fixture
@@ -134,6 +135,10 @@ def test_unfinished_files_do_not_outlive_it(house: House, tmp_path: Path) -> Non
         ({"--passphrase-file": "none"}, 3),
         ({"--save-to": "tls.pem"}, 3),
         ({"--host-map": "hosts.json"}, 2),
+        ({"--certificate": "."}, 3),
+        ({"--key": "/dev/null"}, 3),
+        ({"--domain": "a b"}, 2),
+        ({"--domain": "HTTPS://agents.example"}, 2),
     ],
 )
 def test_what_cannot_start_is_one_line(
@@ -154,3 +159,18 @@ def test_what_cannot_start_is_one_line(
     ended = run("serve", "grace.sage", *words)
     assert ended.code == code
     one_line(ended)
+
+
+@needs_pipes
+@pytest.mark.parametrize("option", ["--certificate", "--key"])
+def test_a_pipe_is_refused_and_not_waited_for(
+    run: Run,
+    house: House,
+    words: tuple[object, ...],
+    tmp_path: Path,
+    option: str,
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    ended = run("serve", house / "grace.sage", *words, option, tmp_path / "pipe")
+    assert ended.code == 3
+    assert "pipe is not a regular file" in one_line(ended)

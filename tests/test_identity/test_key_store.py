@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -94,7 +95,7 @@ def test_a_key_is_not_lost_by_accident(store: KeyStore) -> None:
 
 def test_the_wrong_passphrase(store: KeyStore, file: Path) -> None:
     for passphrase in ("wrong", ""):
-        with pytest.raises(ConfigError):
+        with pytest.raises(ConfigError, match=f"^{re.escape(str(file))}: .*passphrase"):
             store.get("ada", passphrase)
     with pytest.raises(ConfigError):
         store.put("b", generate(), "", scrypt_n=N)

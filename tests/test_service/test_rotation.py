@@ -13,7 +13,12 @@ import pytest
 import sage
 from sage.errors import ConfigError, ResolutionError, SageError, UsageError
 from sage.identity import AgentRecord, deactivate, parse_record, write_record_file
-from sage.limits import ROTATION_OVERLAP_S, ROTATION_SETTLE_S, SESSION_MAX_AGE_S
+from sage.limits import (
+    ROTATION_OVERLAP_MAX_S,
+    ROTATION_OVERLAP_S,
+    ROTATION_SETTLE_S,
+    SESSION_MAX_AGE_S,
+)
 from sage.service import Agent, Rotation, Stage
 
 DID = "did:sage:web:agents.example:ada"
@@ -140,8 +145,9 @@ def test_steps_have_their_time(house: House) -> None:
     rotation.step(unix_time=300 + ROTATION_OVERLAP_S)
     assert rotation.not_before == 0
     assert ROTATION_OVERLAP_S >= SESSION_MAX_AGE_S
-    with pytest.raises(UsageError):
-        house.rotation(overlap_s=-1)
+    for overlap_s in (-1, ROTATION_OVERLAP_MAX_S + 1, 10**30):
+        with pytest.raises(UsageError, match="overlap_s is 0 to 31536000 s"):
+            house.rotation(overlap_s=overlap_s)
 
 
 def test_a_record_that_cannot_be_rotated(house: House) -> None:

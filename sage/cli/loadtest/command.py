@@ -15,7 +15,6 @@ from rich.console import Console
 
 from ... import service
 from ...errors import ConfigError, UsageError
-from ...transport.address import tls_context
 from ..exits import Exit
 from ..options import (
     AuthoritiesFile,
@@ -23,14 +22,18 @@ from ..options import (
     PassphraseFile,
     RecordsFolder,
     check_did,
+    check_url,
     domain_of,
     load_agent,
+    require_writable,
     resolving,
+    trusting,
 )
 from ..running import stopped_like_ctrl_c
 from ..terminal import make_console, make_table
 from .descriptors import allow_connections
 from .driver import Outcome, drive
+from .latencies import make_histogram
 from .pace import make_loop
 from .page import as_html
 from .plan import Mode, Plan
@@ -56,11 +59,20 @@ class _Target:
     passphrase_file: Path | None
 
 
+def _check_peer(text: str | None) -> str | None:
+    return None if text is None else check_did(text)
+
+
+def _check_url(text: str | None) -> str | None:
+    return None if text is None else check_url(text)
+
+
 def loadtest(
     url: Annotated[
         str | None,
         typer.Argument(
             metavar="[URL]",
+            callback=_check_url,
             help="A service of yours, as wss://host:port/sage; without it, one is"
             " started on loopback for the time of the test.",
         ),
@@ -106,7 +118,10 @@ def loadtest(
         typer.Option(metavar="AGENTFILE", help="With a URL: who sends."),
     ] = None,
     peer: Annotated[
-        str | None, typer.Option(metavar="DID", help="With a URL: who must answer.")
+        str | None,
+        typer.Option(
+            metavar="DID", callback=_check_peer, help="With a URL: who must answer."
+        ),
     ] = None,
     host_map: HostMapFile = None,
     records: RecordsFolder = None,
@@ -130,18 +145,29 @@ def loadtest(
     )
     if url is None:
         target = None
+        _refuse_without_url(
+            agent=agent,
+            peer=peer,
+            host_map=host_map,
+            records=records,
+            ca=ca,
+            passphrase_file=passphrase_file,
+        )
     elif agent is None or peer is None:
         raise UsageError("a URL needs --agent and --peer: who sends, who must answer")
     else:
         target = _Target(
             url=url,
-            peer=check_did(peer),
+            peer=peer,
             agent=agent,
             host_map=host_map,
             records=records,
             ca=ca,
             passphrase_file=passphrase_file,
         )
+    # Before the test, which may take hours.
+    make_histogram()
+    require_writable(json_file, html_file)
     console = make_console()
     outcome = _run(console, plan, target)
     console.print(make_table("", "", rows=rows(outcome)))
@@ -150,6 +176,17 @@ def loadtest(
     if html_file is not None:
         _write(html_file, as_html(outcome))
     return Exit.FAILED if outcome.failed else Exit.OK
+
+
+def _refuse_without_url(**given: Path | str | None) -> None:
+    """Refuse what says something about a service that is not named.
+
+    Raises:
+        UsageError: one of them was given.
+    """
+    names = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if names:
+        raise UsageError(f"{' and '.join(names)} without a URL; give that, too")
 
 
 def _run(console: Console, plan: Plan, target: _Target | None) -> Outcome:
@@ -172,7 +209,7 @@ def _run(console: Console, plan: Plan, target: _Target | None) -> Outcome:
 async def _foreign(target: _Target) -> AsyncIterator[Stage]:
     """Yield where somebody else's service is."""
     agent = load_agent(target.agent, target.passphrase_file)
-    tls = tls_context(None if target.ca is None else str(target.ca))
+    tls = trusting(target.ca)
     domains = domain_of(agent.did), domain_of(target.peer)
     async with resolving(target.host_map, target.records, domains=domains) as resolver:
 

@@ -110,8 +110,8 @@ def make_histogram() -> HdrHistogram:
         from hdrh.histogram import HdrHistogram
     except ModuleNotFoundError as exc:
         raise ConfigError(
-            "a load test needs hdrhistogram: pip install 'sage-secure[cli]'; where it"
-            " has no wheel for this Python, take one that it has"
+            "a load test needs hdrhistogram: pip install 'sage-secure[loadtest]'; where"
+            " it has no wheel for this Python, take one that it has"
         ) from exc
     return HdrHistogram(1, LATENCY_MAX_US, _DIGITS)
 

@@ -13,6 +13,8 @@ from ... import service
 from ...envelope import MemoryReplayGuard
 from ...errors import ConfigError
 from ...identity import AgentRecord, MemoryResolver, parse_record
+from ...identity.files import read_regular
+from ...limits import AGENT_RECORD_MAX_BYTES
 from ..exits import Exit
 from ..options import (
     AgentFile,
@@ -22,6 +24,7 @@ from ..options import (
     PassphraseFile,
     PrivateKey,
     load_agent,
+    require_regular,
 )
 from ..running import announce, log_to_stderr, run_until_stopped
 from .descriptors import allow_connections
@@ -60,6 +63,7 @@ def loadtest_service(
 
     It stores nothing and acts on nothing. Give it an agent of its own.
     """
+    require_regular(certificate, key)
     agent = load_agent(file, passphrase_file)
     resolver = MemoryResolver(_read_records(records))
     allow_connections(connections)
@@ -110,6 +114,9 @@ def _free_port(host: str) -> int:
 
 def _read_records(folder: Path) -> list[AgentRecord]:
     try:
-        return [parse_record(path.read_bytes()) for path in folder.glob("*/*.json")]
+        return [
+            parse_record(read_regular(path, AGENT_RECORD_MAX_BYTES))
+            for path in folder.glob("*/*.json")
+        ]
     except OSError as exc:
         raise ConfigError(f"cannot read {folder}: {exc.strerror}") from exc

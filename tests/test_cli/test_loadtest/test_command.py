@@ -98,13 +98,61 @@ def test_what_cannot_be_run_is_refused(run: Run, words: tuple[str, ...]) -> None
     one_line(ended)
 
 
-def test_a_report_that_cannot_be_written_is_named(run: Run, tmp_path: Path) -> None:
-    ended = run(
-        *("loadtest", "--duration", "0.1", "--warm-up", "0", "--rate", "20"),
-        *("--json", tmp_path / "none" / "r.json"),
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_a_report_that_cannot_be_written_is_named_before_the_test(
+    run: Run, tmp_path: Path, option: str
+) -> None:
+    missing = tmp_path / "none" / "r"
+    ended = run("loadtest", "--duration", "3600", option, missing)
+    assert (ended.code, ended.out) == (Exit.CONFIG, "")
+    assert f"cannot write {missing}: " in one_line(ended)
+
+
+WITHOUT_HISTOGRAMS = """
+import sys
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "hdrh":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Without())
+from sage.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_without_its_extra_it_says_which_one_it_needs() -> None:
+    words = ("loadtest", "--duration", "3600")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_HISTOGRAMS, *words],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    assert ended.code == Exit.CONFIG
-    assert "cannot write" in ended.err
+    assert (done.returncode, done.stdout) == (Exit.CONFIG, "")
+    assert "pip install 'sage-secure[loadtest]'" in one_line(done)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--agent", "ada.sage"), "--agent without a URL"),
+        (("--peer", ADA, "--ca", "ca.pem"), "--peer and --ca without a URL"),
+        (("--passphrase-file", "pass"), "--passphrase-file without a URL"),
+    ],
+)
+def test_what_needs_a_url_is_not_ignored(
+    run: Run, words: tuple[str, ...], said: str
+) -> None:
+    ended = run("loadtest", "--duration", "3600", *words)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert said in one_line(ended)
+
+
+@pytest.mark.parametrize("url", ["wss://127.0.0.1:999999/sage", "", "127.0.0.1"])
+def test_a_url_is_one_before_anything_is_opened(run: Run, url: str) -> None:
+    ended = run("loadtest", url, "--agent", "none", "--peer", ADA)
+    assert (ended.code, ended.out) == (Exit.USAGE, "")
+    assert "wss://host:port/sage" in one_line(ended)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import sage
@@ -8,7 +9,7 @@ from sage.cli.loadtest.usage import USAGE_QUESTION, Usage
 from sage.identity import FileResolver
 from sage.transport.address import tls_context
 
-from ..conftest import GRACE, House, Run, one_line, running
+from ..conftest import GRACE, House, Run, needs_pipes, one_line, running
 
 
 def words(house: House) -> tuple[object, ...]:
@@ -44,4 +45,17 @@ def test_records_that_cannot_be_read_are_named(house: House, run: Run) -> None:
     (bad / "ada.json").mkdir(parents=True, exist_ok=True)
     ended = run(*words(house), "--records", bad.parent)
     assert ended.code == Exit.CONFIG
-    assert "cannot read" in one_line(ended)
+    assert "ada.json is not a regular file" in one_line(ended)
+
+
+@needs_pipes
+def test_a_pipe_is_refused_and_not_waited_for(
+    house: House, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "agents.example").mkdir()
+    pipe = tmp_path / "agents.example" / "ada.json"
+    os.mkfifo(pipe)
+    for more in (("--records", tmp_path), ("--records", "x", "--certificate", pipe)):
+        ended = run(*words(house), *more)
+        assert ended.code == Exit.CONFIG
+        assert "ada.json is not a regular file" in one_line(ended)
