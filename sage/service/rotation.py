@@ -14,7 +14,9 @@ left, and forgets it.
 
 A step saves before it publishes, and each begins by publishing once more what is
 saved. So wherever a process dies, what is published is never ahead of what is saved,
-and the same step does the rest when it is taken again.
+and the same step does the rest when it is taken again. An announcement is done once it
+is saved that it was published: the wait before ``switch`` counts from there, because
+until then peers may hold a reading of the record before it.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from ..identity import (
 )
 from ..limits import ROTATION_OVERLAP_S, ROTATION_SETTLE_S
 from .agent import Agent
+from .clock import Clock
 from .key_ring import KeyPair, KeyRing
 
 __all__ = ["Rotation", "Stage"]
@@ -66,6 +69,7 @@ class Rotation:
             `write_record_file` does.
         overlap_s: how long both pairs are good after ``switch``. Sessions live for an
             hour at most; a shorter overlap closes some of them.
+        clock: for how long a publication takes.
     """
 
     def __init__(
@@ -75,15 +79,17 @@ class Rotation:
         save: Callable[[Agent], None],
         publish: Callable[[AgentRecord], object],
         overlap_s: int = ROTATION_OVERLAP_S,
+        clock: Clock | None = None,
     ) -> None:
         if overlap_s < 0:
             raise UsageError("overlap_s is not negative")
         self._agent, self._save, self._publish = agent, save, publish
         self._overlap_s = overlap_s
+        self._clock = clock if clock is not None else Clock()
 
     @property
     def stage(self) -> Stage:
-        """How far it came."""
+        """How far it came; for an announcement, whether or not it was published."""
         ring = self._agent.ring
         if ring.retired is not None:
             return Stage.SWITCHED
@@ -94,7 +100,12 @@ class Rotation:
 
     @property
     def not_before(self) -> int:
-        """Wall seconds from which on the next step may be taken; 0 for at once."""
+        """Wall seconds from which on the next step may be taken; 0 for at once.
+
+        The rest of a step that was cut off may be taken at once.
+        """
+        if self._is_cut_off:
+            return 0
         waits = {Stage.ANNOUNCED: ROTATION_SETTLE_S, Stage.SWITCHED: self._overlap_s}
         wait = waits.get(self.stage)
         return 0 if wait is None else self._agent.ring.moved_at + wait
@@ -112,30 +123,49 @@ class Rotation:
                 for the first step only.
 
         Returns:
-            The stage after it.
+            The stage after it. The rest of an announcement is a step of its own, after
+            which the wait for the next one begins.
 
         Raises:
-            UsageError: before its time; or the record is not active, has no usable
+            UsageError: before its time, when what is saved was published once more
+                and nothing else was done; or the record is not active, has no usable
                 key to endorse with, or has no room left.
             ConfigError, ResolutionError: from ``save`` or ``publish``. The step may
                 be taken again.
         """
+        began = self._clock.now()
+        self._publish(self._agent.record)
         if not early and unix_time < self.not_before:
             raise UsageError(
                 f"the next step is not before {self.not_before}, "
                 f"in {self.not_before - unix_time} s"
             )
-        self._publish(self._agent.record)
-        stage = self.stage
-        if stage is Stage.SETTLED:
-            self._move(_prepared(self._agent.ring, algorithm), unix_time)
+
+        def moment() -> int:
+            return unix_time + int(self._clock.now() - began)
+
+        stage, ring = self.stage, self._agent.ring
+        if self._is_cut_off:
+            self._note_publication(moment())
+        elif stage is Stage.SETTLED:
+            self._move(_prepared(ring, algorithm), moment())
         elif stage is Stage.PREPARED:
-            self._move(_announced(self._agent.ring, unix_time), unix_time)
+            self._move(_announced(ring, unix_time), moment())
+            self._note_publication(moment())
         elif stage is Stage.ANNOUNCED:
-            self._move(_switched(self._agent.ring), unix_time)
+            self._move(_switched(ring), moment())
         else:
             self._revoke(unix_time)
         return self.stage
+
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether an announcement is saved of which nobody knows that it came out."""
+        return self.stage is Stage.ANNOUNCED and not self._agent.ring.announced
+
+    def _note_publication(self, moved_at: int) -> None:
+        """Save that it succeeded, and when, for whoever waits from there on."""
+        self._move(replace(self._agent.ring, announced=True), moved_at)
 
     def _revoke(self, unix_time: int) -> None:
         """Revoke what is left of the old pair, one version each, then forget it."""
@@ -187,7 +217,13 @@ def _announced(ring: KeyRing, unix_time: int) -> KeyRing:
 
 def _switched(ring: KeyRing) -> KeyRing:
     assert ring.following is not None  # noqa: S101
-    return replace(ring, current=ring.following, following=None, retired=ring.current)
+    return replace(
+        ring,
+        current=ring.following,
+        following=None,
+        retired=ring.current,
+        announced=False,
+    )
 
 
 # New handshakes take the usable key whose name sorts first (REG-02), and names are

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,26 @@ def test_a_step_waits_for_its_time_and_says_when(keys: Keys) -> None:
     assert "UTC on, in " in ended.out
     assert keys.agent().ring.moved_at == before
     assert keys.agent().ring.following is not None
+
+
+def test_an_announcement_that_did_not_come_out_is_made_good(keys: Keys) -> None:
+    assert keys("rotate").code == 0
+    (path,) = (keys.house / "records").rglob("ada.json")
+    before = path.read_bytes()
+    assert keys("rotate").code == 0
+    # As after a crash: saved, and neither published nor known to be.
+    agent = keys.agent()
+    agent.adopt(replace(agent.ring, announced=False))
+    agent.save(keys.house / "ada.sage", passphrase="correct horse", scrypt_n=2)
+    path.write_bytes(before)
+    ended = keys("rotate", "--status")
+    assert "UTC on, in " not in ended.out
+    ended = keys("rotate")
+    assert ended.code == 0
+    assert "stage    announced" in ended.out
+    assert "UTC on, in " in ended.out
+    assert len(keys.states()) == 4
+    assert keys("rotate").code == 1
 
 
 def test_status_changes_nothing(keys: Keys) -> None:
