@@ -17,6 +17,9 @@ saved. So wherever a process dies, what is published is never ahead of what is s
 and the same step does the rest when it is taken again. An announcement is done once it
 is saved that it was published: the wait before ``switch`` counts from there, because
 until then peers may hold a reading of the record before it.
+
+A key of the new pair may be revoked meanwhile. Then ``switch`` gives that pair up, and
+``revoke`` first goes back to the old one: no step leaves the agent without keys.
 """
 
 from __future__ import annotations
@@ -129,7 +132,8 @@ class Rotation:
         Raises:
             UsageError: before its time, when what is saved was published once more
                 and nothing else was done; or the record is not active, has no usable
-                key to endorse with, or has no room left.
+                key to endorse with, or has no room left; or the last signing key would
+                be revoked, because one of each pair was.
             ConfigError, ResolutionError: from ``save`` or ``publish``. The step may
                 be taken again.
         """
@@ -152,10 +156,14 @@ class Rotation:
         elif stage is Stage.PREPARED:
             self._move(_announced(ring, unix_time), moment())
             self._note_publication(moment())
-        elif stage is Stage.ANNOUNCED:
+        elif stage is Stage.ANNOUNCED and _is_good(ring, ring.following):
             self._move(_switched(ring), moment())
+        elif stage is Stage.ANNOUNCED:
+            self._revoke(ring.following, unix_time)
+        elif _is_good(ring, ring.current) or not _is_good(ring, ring.retired):
+            self._revoke(ring.retired, unix_time)
         else:
-            self._revoke(unix_time)
+            self._move(_switched_back(ring), moment())
         return self.stage
 
     @property
@@ -167,17 +175,19 @@ class Rotation:
         """Save that it succeeded, and when, for whoever waits from there on."""
         self._move(replace(self._agent.ring, announced=True), moved_at)
 
-    def _revoke(self, unix_time: int) -> None:
-        """Revoke what is left of the old pair, one version each, then forget it."""
-        for key in self._agent.ring.retired or ():
+    def _revoke(self, gone: KeyPair | None, unix_time: int) -> None:
+        """Revoke what is left of a pair, one version each, then forget it."""
+        for key in gone or ():
             ring = self._agent.ring
             entry = ring.record.entry(_name(key))
             if entry is not None and entry.state == "accepted":
                 record = revoke_key(ring.record, entry.name, unix_time=unix_time)
+                if record.state == "deactivated":
+                    raise UsageError(f"{entry.name} is the last signing key")
                 # The time of the switch stays: half a revocation is not a step.
                 self._move(replace(ring, record=record), ring.moved_at)
-        gone = self._agent.ring.retired
-        self._move(replace(self._agent.ring, retired=None, moved_at=0), 0)
+        ring = self._agent.ring
+        self._move(replace(ring, following=None, retired=None, announced=False), 0)
         if gone is not None:
             gone.wipe()
 
@@ -224,6 +234,16 @@ def _switched(ring: KeyRing) -> KeyRing:
         retired=ring.current,
         announced=False,
     )
+
+
+def _switched_back(ring: KeyRing) -> KeyRing:
+    assert ring.retired is not None  # noqa: S101
+    return replace(ring, current=ring.retired, retired=ring.current)
+
+
+def _is_good(ring: KeyRing, pair: KeyPair | None) -> bool:
+    entries = [ring.record.entry(_name(key)) for key in pair or ()]
+    return all(entry is not None and entry.state == "accepted" for entry in entries)
 
 
 # New handshakes take the usable key whose name sorts first (REG-02), and names are

@@ -16,7 +16,13 @@ from hypothesis import strategies as st
 import sage
 from sage.encoding import parse_strict
 from sage.errors import ConfigError, ResolutionError, SageError, UsageError
-from sage.identity import AgentRecord, deactivate, parse_record, write_record_file
+from sage.identity import (
+    AgentRecord,
+    deactivate,
+    parse_record,
+    revoke_key,
+    write_record_file,
+)
 from sage.limits import ROTATION_OVERLAP_S, ROTATION_SETTLE_S, SESSION_MAX_AGE_S
 from sage.service import Agent, Clock, KeyRing, Rotation, Stage
 
@@ -167,6 +173,65 @@ def test_a_full_record_says_so(house: House) -> None:
     with pytest.raises(UsageError):
         house.rotation(agent).step(unix_time=1)
     assert agent.ring.following is None
+
+
+@pytest.mark.parametrize("key", ["sign", "kem"])
+@pytest.mark.parametrize("stage", [Stage.ANNOUNCED, Stage.SWITCHED])
+def test_a_new_pair_that_was_revoked_is_given_up(
+    house: House, stage: Stage, key: str
+) -> None:
+    """Going on with it would end the agent, or leave it without a key for peers."""
+    rotation = house.rotation()
+    while rotation.stage is not stage:
+        rotation.step(unix_time=1, early=True)
+    agent = house.load()
+    revoked = revoke_key(agent.record, f"{key}-0999", unix_time=1)
+    house.save(agent.with_record(revoked))
+    rotation = house.rotation()
+    while rotation.stage is not Stage.SETTLED:
+        rotation.step(unix_time=1, early=True)
+    agent, record = house.load(), house.on_file()
+    assert record == agent.record
+    assert record.state == "active"
+    assert names(record) == ["kem-1", "sign-1"]
+    assert agent.signing_key.kid == f"{DID}#sign-1"
+    assert agent.kem_key.kid == f"{DID}#kem-1"
+    assert len(agent.ring.pairs) == 1
+    # And the next rotation is as any other.
+    for _ in STAGES:
+        house.rotation().step(unix_time=1, early=True)
+    assert names(house.on_file()) == ["kem-0998", "sign-0998"]
+
+
+def test_going_back_has_its_time(house: House) -> None:
+    agent = house.load()
+    rotation = house.rotation(agent)
+    for _ in STAGES[:3]:
+        rotation.step(unix_time=1, early=True)
+    agent.adopt(
+        agent.with_record(revoke_key(agent.record, "sign-0999", unix_time=2)).ring
+    )
+    now = rotation.not_before
+    assert rotation.step(unix_time=now) is Stage.SWITCHED
+    assert agent.signing_key.kid == f"{DID}#sign-1"
+    assert rotation.not_before == now + ROTATION_OVERLAP_S
+    assert rotation.step(unix_time=rotation.not_before) is Stage.SETTLED
+
+
+def test_a_rotation_does_not_end_the_agent(house: House) -> None:
+    """A key of each pair was revoked: whoever wants that has to ask for it."""
+    agent = house.load()
+    rotation = house.rotation(agent)
+    for _ in STAGES[:3]:
+        rotation.step(unix_time=1, early=True)
+    record = agent.record
+    for name in ("sign-0999", "kem-1"):
+        record = revoke_key(record, name, unix_time=1)
+        house.publish(record)
+    agent.adopt(agent.with_record(record).ring)
+    with pytest.raises(UsageError, match="last signing key"):
+        rotation.step(unix_time=1, early=True)
+    assert agent.record.state == house.on_file().state == "active"
 
 
 # --- crashes ---------------------------------------------------------------------
