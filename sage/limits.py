@@ -387,9 +387,11 @@ STREAM_QUEUE_RECORDS: Final = 256
 STREAM_QUEUE_BYTES: Final = 4 * 1024 * 1024
 
 # A stream's records last for ever (2^48): it is renewed for its age alone. Of more
-# than three successors that the peer has not used, the oldest gives way.
+# successors that the peer has not used, the oldest gives way. One is the last that both
+# ends know of; a renewal whose answer is lost leaves another that one end may use, and
+# between RENEW_AFTER_S and the session's end there is time for 14 of those.
 STREAM_RENEW_AFTER_RECORDS: Final = 2**40
-STREAM_SUCCESSORS_MAX: Final = 3
+STREAM_SUCCESSORS_MAX: Final = 16
 
 # Compression. Below 1 KiB little is won. Prose, source, logs and rows of JSON shrank
 # 2.5 to 65 times in a trial: what grows beyond 100 times its length is none of those,

@@ -121,6 +121,15 @@ def test_ours_stay_within_the_protocols() -> None:
     assert limits.OBSERVATION_MAX_AGE_S <= limits.RESOLUTION_AGED_MAX_S
 
 
+def test_no_successor_gives_way_that_the_peer_may_use() -> None:
+    left_s, wait_s, tries = limits.SESSION_MAX_AGE_S - limits.RENEW_AFTER_S, 1.0, 0
+    assert wait_s == limits.RENEW_RETRY_S
+    while left_s >= 0:  # as if each of them failed at once
+        left_s, tries = left_s - wait_s, tries + 1
+        wait_s = min(2 * wait_s, limits.RENEW_RETRY_MAX_S)
+    assert tries + 1 <= limits.STREAM_SUCCESSORS_MAX
+
+
 def test_keys_and_compression_keep_to_what_surrounds_them() -> None:
     assert limits.PBKDF2_ITERATIONS <= limits.PBKDF2_ITERATIONS_MAX
     assert limits.KEY_FILE_MAX_BYTES <= limits.KEYSTORE_MAX_BYTES

@@ -179,12 +179,13 @@ class Channel:
         """Make a new session, and use it from the next request on.
 
         Raises:
-            DeadlineExceeded: it took longer than the configured time.
+            DeadlineExceeded: it took longer than the configured time, or had to wait
+                so long for a request under way in an old session.
             TransportError, ResolutionError, PeerError: as for `connect`.
         """
         self._require_open()
         try:
-            await self._renewal.renew()
+            await self._renewal.renew(timeout_s=self._config.handshake_timeout_s)
         except SessionClosed:
             self._require_open()
             raise

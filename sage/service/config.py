@@ -40,7 +40,8 @@ class ClientConfig:
 
     Attributes:
         connect_timeout_s: DNS, TCP, TLS and the WebSocket upgrade together.
-        handshake_timeout_s: one handshake, resolutions included.
+        handshake_timeout_s: one handshake, resolutions included, and the wait for a
+            request that keeps a session which the service would drop for it.
         request_timeout_s: one request, from the call to the verified answer.
         envelope_ttl_s: how long what we send is valid; 1..300 whole seconds.
         max_in_flight: requests at once on one channel; a further one waits.

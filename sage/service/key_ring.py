@@ -4,7 +4,8 @@ Outside of a rotation there is one pair. During one there are two: the pair in u
 either the one that follows it or the one that it took over from::
 
     format "sage-agent-1"   record, signing, kem
-    format "sage-agent-2"   the same, with following or retired, and moved_at
+    format "sage-agent-2"   the same, with following or retired, and moved_at;
+                            with announced, once that is so
 
 A file without a rotation has the first format, which every version reads. A version
 that knows the first alone refuses the second, and so cannot lose a key.
@@ -71,6 +72,8 @@ class KeyRing:
         following: the pair that will take over, or ``None``.
         retired: the pair that it took over from, or ``None``.
         moved_at: wall seconds of a rotation's last step; 0 without one.
+        announced: the record with the pair that will take over is known to be
+            published, at ``moved_at`` at the latest.
     """
 
     record: AgentRecord
@@ -78,6 +81,7 @@ class KeyRing:
     following: KeyPair | None = None
     retired: KeyPair | None = None
     moved_at: int = 0
+    announced: bool = False
 
     @property
     def pairs(self) -> tuple[KeyPair, ...]:
@@ -99,6 +103,8 @@ class KeyRing:
                     name: pair.to_json(),
                     "moved_at": self.moved_at,
                 }
+        if self.announced and self.following is not None:
+            members["announced"] = True
         return jcs(members)
 
     @classmethod
@@ -118,12 +124,16 @@ class KeyRing:
         moved_at = value["moved_at"]
         if not isinstance(moved_at, int):
             raise UsageError("moved_at is not a time")
+        # Files from before it was saved lack it: then nobody knows, and asks again.
+        announced = value.get("announced", False)
+        if not isinstance(announced, bool):
+            raise UsageError("announced is not true or false")
         others = {
             name: KeyPair.from_json(value[name], record.id)
             for name in ("following", "retired")
             if name in value
         }
-        return cls(record, current, moved_at=moved_at, **others)
+        return cls(record, current, moved_at=moved_at, announced=announced, **others)
 
 
 _PLAIN: Final = "sage-agent-1"

@@ -9,7 +9,8 @@ finds the running session used up, and that one makes a last attempt of its own.
 
 A service keeps only so many sessions of a connection, and drops the oldest. Hence a
 new handshake waits while a request still holds a session that is not among the newest
-three.
+three. That request's own limit is the wait's; whoever waits for the handshake has a
+limit as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from math import inf
 
-from ..errors import SageError, SessionClosed
+from ..errors import DeadlineExceeded, SageError, SessionClosed
 from ..limits import (
     MAX_SESSIONS_IN_USE,
     RENEW_RETRY_MAX_S,
@@ -107,20 +108,29 @@ class Renewal:
             self._forget_finished(established)
             self._freed.set()
 
-    async def renew(self) -> None:
+    async def renew(self, *, timeout_s: float | None = None) -> None:
         """Make a new session for the next request on, or join in making it.
 
+        Args:
+            timeout_s: for the wait and the handshake together, where the handshake
+                has to wait for a request; by itself it has its own limit. What was
+                begun goes on for whoever comes next.
+
         Raises:
+            DeadlineExceeded: not within ``timeout_s``.
             SageError: the handshake failed.
         """
         task = self._task or self._start()
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            # Either we were cancelled, or close() ended what we were waiting for.
-            if not self._closed or not task.cancelled():
-                raise
-            raise SessionClosed("the channel was closed") from None
+        limit = timeout_s if self._must_wait() else None
+        # It is not ours alone: it is neither cancelled with us, nor are we with it.
+        done, _ = await asyncio.wait([task], timeout=limit)
+        if not done:
+            raise DeadlineExceeded(
+                f"no handshake within {limit:g} s: a request keeps an old session"
+            )
+        if task.cancelled():
+            raise SessionClosed("the channel was closed")
+        task.result()
 
     def close(self) -> None:
         """Wipe every session and stop making new ones."""
@@ -139,6 +149,9 @@ class Renewal:
             with contextlib.suppress(SageError):
                 await self.renew()
         if not self._has_room():
+            await self.renew()
+        # Who woke first may have used it and lost it before we did.
+        while self.current is None and not self._closed:
             await self.renew()
 
     def _start(self) -> asyncio.Task[None]:
@@ -174,12 +187,13 @@ class Renewal:
 
     async def _wait_for_the_oldest(self) -> None:
         """Wait until the service can drop its oldest session without harm."""
-        while True:
-            kept = self._made + 2 - MAX_SESSIONS_IN_USE
-            if not self._live or self._live[0].number >= kept:
-                return
+        while self._must_wait():
             self._freed.clear()
             await self._freed.wait()
+
+    def _must_wait(self) -> bool:
+        kept = self._made + 2 - MAX_SESSIONS_IN_USE
+        return bool(self._live) and self._live[0].number < kept
 
     def _forget_finished(self, established: Established) -> None:
         if established.finished and established in self._live:

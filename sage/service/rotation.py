@@ -14,7 +14,12 @@ left, and forgets it.
 
 A step saves before it publishes, and each begins by publishing once more what is
 saved. So wherever a process dies, what is published is never ahead of what is saved,
-and the same step does the rest when it is taken again.
+and the same step does the rest when it is taken again. An announcement is done once it
+is saved that it was published: the wait before ``switch`` counts from there, because
+until then peers may hold a reading of the record before it.
+
+A key of the new pair may be revoked meanwhile. Then ``switch`` gives that pair up, and
+``revoke`` first goes back to the old one: no step leaves the agent without keys.
 """
 
 from __future__ import annotations
@@ -40,6 +45,7 @@ from ..limits import (
     ROTATION_SETTLE_S,
 )
 from .agent import Agent
+from .clock import Clock
 from .key_ring import KeyPair, KeyRing
 
 __all__ = ["Rotation", "Stage"]
@@ -70,6 +76,7 @@ class Rotation:
             `write_record_file` does.
         overlap_s: how long both pairs are good after ``switch``. Sessions live for an
             hour at most; a shorter overlap closes some of them. A year at most.
+        clock: for how long a publication takes.
 
     Raises:
         UsageError: ``overlap_s`` is out of range.
@@ -82,15 +89,17 @@ class Rotation:
         save: Callable[[Agent], None],
         publish: Callable[[AgentRecord], object],
         overlap_s: int = ROTATION_OVERLAP_S,
+        clock: Clock | None = None,
     ) -> None:
         if not 0 <= overlap_s <= ROTATION_OVERLAP_MAX_S:
             raise UsageError(f"overlap_s is 0 to {ROTATION_OVERLAP_MAX_S} s")
         self._agent, self._save, self._publish = agent, save, publish
         self._overlap_s = overlap_s
+        self._clock = clock if clock is not None else Clock()
 
     @property
     def stage(self) -> Stage:
-        """How far it came."""
+        """How far it came; for an announcement, whether or not it was published."""
         ring = self._agent.ring
         if ring.retired is not None:
             return Stage.SWITCHED
@@ -101,7 +110,12 @@ class Rotation:
 
     @property
     def not_before(self) -> int:
-        """Wall seconds from which on the next step may be taken; 0 for at once."""
+        """Wall seconds from which on the next step may be taken; 0 for at once.
+
+        The rest of a step that was cut off may be taken at once.
+        """
+        if self._is_cut_off:
+            return 0
         waits = {Stage.ANNOUNCED: ROTATION_SETTLE_S, Stage.SWITCHED: self._overlap_s}
         wait = waits.get(self.stage)
         return 0 if wait is None else self._agent.ring.moved_at + wait
@@ -119,42 +133,68 @@ class Rotation:
                 for the first step only.
 
         Returns:
-            The stage after it.
+            The stage after it. The rest of an announcement is a step of its own, after
+            which the wait for the next one begins.
 
         Raises:
-            UsageError: before its time; or the record is not active, has no usable
-                key to endorse with, or has no room left.
+            UsageError: before its time, when what is saved was published once more
+                and nothing else was done; or the record is not active, has no usable
+                key to endorse with, or has no room left; or the last signing key would
+                be revoked, because one of each pair was.
             ConfigError, ResolutionError: from ``save`` or ``publish``. The step may
                 be taken again.
         """
+        began = self._clock.now()
+        self._publish(self._agent.record)
         if not early and unix_time < self.not_before:
             raise UsageError(
                 f"the next step is not before {self.not_before}, "
                 f"in {self.not_before - unix_time} s"
             )
-        self._publish(self._agent.record)
-        stage = self.stage
-        if stage is Stage.SETTLED:
-            self._move(_prepared(self._agent.ring, algorithm), unix_time)
+
+        def moment() -> int:
+            return unix_time + int(self._clock.now() - began)
+
+        stage, ring = self.stage, self._agent.ring
+        if self._is_cut_off:
+            self._note_publication(moment())
+        elif stage is Stage.SETTLED:
+            self._move(_prepared(ring, algorithm), moment())
         elif stage is Stage.PREPARED:
-            self._move(_announced(self._agent.ring, unix_time), unix_time)
+            self._move(_announced(ring, unix_time), moment())
+            self._note_publication(moment())
+        elif stage is Stage.ANNOUNCED and _is_good(ring, ring.following):
+            self._move(_switched(ring), moment())
         elif stage is Stage.ANNOUNCED:
-            self._move(_switched(self._agent.ring), unix_time)
+            self._revoke(ring.following, unix_time)
+        elif _is_good(ring, ring.current) or not _is_good(ring, ring.retired):
+            self._revoke(ring.retired, unix_time)
         else:
-            self._revoke(unix_time)
+            self._move(_switched_back(ring), moment())
         return self.stage
 
-    def _revoke(self, unix_time: int) -> None:
-        """Revoke what is left of the old pair, one version each, then forget it."""
-        for key in self._agent.ring.retired or ():
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether an announcement is saved of which nobody knows that it came out."""
+        return self.stage is Stage.ANNOUNCED and not self._agent.ring.announced
+
+    def _note_publication(self, moved_at: int) -> None:
+        """Save that it succeeded, and when, for whoever waits from there on."""
+        self._move(replace(self._agent.ring, announced=True), moved_at)
+
+    def _revoke(self, gone: KeyPair | None, unix_time: int) -> None:
+        """Revoke what is left of a pair, one version each, then forget it."""
+        for key in gone or ():
             ring = self._agent.ring
             entry = ring.record.entry(_name(key))
             if entry is not None and entry.state == "accepted":
                 record = revoke_key(ring.record, entry.name, unix_time=unix_time)
+                if record.state == "deactivated":
+                    raise UsageError(f"{entry.name} is the last signing key")
                 # The time of the switch stays: half a revocation is not a step.
                 self._move(replace(ring, record=record), ring.moved_at)
-        gone = self._agent.ring.retired
-        self._move(replace(self._agent.ring, retired=None, moved_at=0), 0)
+        ring = self._agent.ring
+        self._move(replace(ring, following=None, retired=None, announced=False), 0)
         if gone is not None:
             gone.wipe()
 
@@ -194,7 +234,23 @@ def _announced(ring: KeyRing, unix_time: int) -> KeyRing:
 
 def _switched(ring: KeyRing) -> KeyRing:
     assert ring.following is not None  # noqa: S101
-    return replace(ring, current=ring.following, following=None, retired=ring.current)
+    return replace(
+        ring,
+        current=ring.following,
+        following=None,
+        retired=ring.current,
+        announced=False,
+    )
+
+
+def _switched_back(ring: KeyRing) -> KeyRing:
+    assert ring.retired is not None  # noqa: S101
+    return replace(ring, current=ring.retired, retired=ring.current)
+
+
+def _is_good(ring: KeyRing, pair: KeyPair | None) -> bool:
+    entries = [ring.record.entry(_name(key)) for key in pair or ()]
+    return all(entry is not None and entry.state == "accepted" for entry in entries)
 
 
 # New handshakes take the usable key whose name sorts first (REG-02), and names are

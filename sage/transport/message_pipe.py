@@ -33,6 +33,10 @@ __all__ = ["MessagePipe"]
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
+# Pings in a row that a peer may send without reading an answer. Ours sends one in 20 s,
+# and none while it has messages to send itself.
+_UNANSWERED_PINGS_MAX = 64
+
 
 class MessagePipe(asyncio.Protocol):
     """One end of an open WebSocket, for one receiver and any number of senders.
@@ -63,6 +67,7 @@ class MessagePipe(asyncio.Protocol):
         "_queued",
         "_timer",
         "_transport",
+        "_unanswered",
         "_waiter",
         "_write_paused",
         "lost",
@@ -87,6 +92,7 @@ class MessagePipe(asyncio.Protocol):
         self.lost: str | None = None
         self._pong: asyncio.Future[None] | None = None
         self._late_pong: bytes | None = None
+        self._unanswered = 0
         self._heard = self._loop.time()
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -208,6 +214,7 @@ class MessagePipe(asyncio.Protocol):
         self._write_paused = False
         self._wake_drainers()
         pong, self._late_pong = self._late_pong, None
+        self._unanswered = 0
         if pong is not None:
             self._transport.write(pong)
         if self._held and self._queued <= 0:
@@ -295,11 +302,15 @@ class MessagePipe(asyncio.Protocol):
         if self._frames.state is not State.OPEN:
             self._lose(self._reason(None))
         elif self._write_paused:
-            # Whoever asks for pongs and does not read them is not read either, and
-            # gets the last one once they do: RFC 6455, section 5.5.3. Messages that
-            # are received let us read on, so holding alone would not bound them.
-            self._late_pong = self._frames.data_to_send()[-1]
-            if not self._held:
+            # The last one is for when there is room: RFC 6455, section 5.5.3. We read
+            # on meanwhile, for the peer may be waiting for that and read no sooner
+            # than we do. Whoever asks on and on and reads no answer is not read
+            # either; messages that are received let us read on, so holding alone
+            # would not bound the pongs.
+            pongs = self._frames.data_to_send()
+            self._late_pong = pongs[-1]
+            self._unanswered += len(pongs)
+            if self._unanswered > _UNANSWERED_PINGS_MAX and not self._held:
                 self._hold(True)
             return
         self._write()

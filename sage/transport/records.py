@@ -108,8 +108,9 @@ class Records:
     def expect(self, successor: Session) -> None:
         """From now on the peer may send under a further session.
 
-        A peer with nothing to send uses none of them: of more than three, the
-        oldest gives way.
+        A peer with nothing to send uses none of them: of more than 16, the oldest
+        gives way. So many are those that a peer may still use, whose answers to our
+        renewals were lost.
         """
         self._successors.append(successor)
         if len(self._successors) > STREAM_SUCCESSORS_MAX:

@@ -86,6 +86,7 @@ class TlsTransport(asyncio.Transport):
         "_protocol",
         "_reading",
         "_sock",
+        "_stalled",
         "_timer",
         "_write_paused",
         "_writing",
@@ -108,7 +109,7 @@ class TlsTransport(asyncio.Transport):
         self._out: bytearray | None = None
         self._flushing = self._writing = self._write_paused = False
         self._is_open = self._closing = self._lost = False
-        self._reading = True
+        self._reading, self._stalled = True, False
         self._wrote_at = -inf
         # Of TLS 1.2: a peer that begins one and falls silent leaves us with a write
         # that waits for a read, on a socket that has room all the while.
@@ -170,7 +171,8 @@ class TlsTransport(asyncio.Transport):
         if not self._reading and not self._closing:
             self._reading = True
             # TLS holds nothing back: what is read at once is a whole record.
-            self._loop.add_reader(self._descriptor, self._read)
+            if not self._stalled:
+                self._loop.add_reader(self._descriptor, self._read)
 
     def write(self, data: Any) -> None:
         """Send at the end of this turn of the loop at the latest, if the peer has room.
@@ -215,7 +217,7 @@ class TlsTransport(asyncio.Transport):
         self._closing = True
         self._loop.remove_reader(self._descriptor)
         self._timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._end, None)
-        if self._out is None:
+        if self._out is None and not self._stalled:
             self._say_goodbye()
 
     def abort(self) -> None:
@@ -263,7 +265,10 @@ class TlsTransport(asyncio.Transport):
         while True:
             try:
                 data = self._sock.recv(TLS_RECORD_MAX_BYTES)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            except ssl.SSLWantReadError:
+                return
+            except ssl.SSLWantWriteError:
+                self._stall()
                 return
             except OSError as exc:
                 self._end(exc)
@@ -280,12 +285,27 @@ class TlsTransport(asyncio.Transport):
             if not self.is_reading() or self._loop.time() >= until:
                 return
 
+    def _stall(self) -> None:
+        """Read on once there is room for what TLS has to answer first.
+
+        A server may ask a client that allows it for its certificate at any time (RFC
+        8446, section 4.6.2). What it sends behind that would call us all the while.
+        """
+        self._stalled = True
+        self._loop.remove_reader(self._descriptor)
+        self._watch_room()
+
+    def _read_on(self) -> None:
+        if self.is_reading() and not self._stalled:
+            self._loop.add_reader(self._descriptor, self._read)
+            self._read()
+
     # --- writing ----------------------------------------------------------------------
 
     def _flush(self) -> None:
         self._flushing = False
         out = self._out
-        if out is None or self._lost:
+        if self._lost or (out is None and not self._stalled):
             return
         try:
             while out:
@@ -311,6 +331,9 @@ class TlsTransport(asyncio.Transport):
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._descriptor)
+            if self._stalled:
+                self._stalled = False
+                self._loop.call_soon(self._read_on)
         self._note_room()
         if self._closing:
             self._say_goodbye()

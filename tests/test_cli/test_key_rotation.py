@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,26 @@ def test_a_wrong_passphrase_names_the_file(keys: Keys) -> None:
     ended = keys("rotate")
     assert ended.code == 3
     assert one_line(ended).startswith(f"sage: {keys.house / 'ada.sage'}: wrong pass")
+
+
+def test_an_announcement_that_did_not_come_out_is_made_good(keys: Keys) -> None:
+    assert keys("rotate").code == 0
+    (path,) = (keys.house / "records").rglob("ada.json")
+    before = path.read_bytes()
+    assert keys("rotate").code == 0
+    # As after a crash: saved, and neither published nor known to be.
+    agent = keys.agent()
+    agent.adopt(replace(agent.ring, announced=False))
+    agent.save(keys.house / "ada.sage", passphrase="correct horse", scrypt_n=2)
+    path.write_bytes(before)
+    ended = keys("rotate", "--status")
+    assert "UTC on, in " not in ended.out
+    ended = keys("rotate")
+    assert ended.code == 0
+    assert "stage    announced" in ended.out
+    assert "UTC on, in " in ended.out
+    assert len(keys.states()) == 4
+    assert keys("rotate").code == 1
 
 
 def test_status_changes_nothing(keys: Keys) -> None:

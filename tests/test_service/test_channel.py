@@ -40,6 +40,30 @@ async def test_a_request_is_answered(running, connecting):
     assert channel.closed
 
 
+async def test_a_handshake_waits_for_a_request_in_its_own_time(running, connecting):
+    """A service drops old sessions: the next one waits for who uses the oldest."""
+    going = asyncio.Event()
+
+    async def handler(message: Message) -> bytes:
+        if message.payload == b"slow":
+            await going.wait()
+        return message.payload
+
+    config = ClientConfig(handshake_timeout_s=0.5)
+    async with running(handler) as url, connecting(url, config=config) as channel:
+        slow = asyncio.create_task(channel.request(b"slow"))
+        await channel.request(b"x")
+        for _ in range(3):
+            await channel.handshake()
+        async with asyncio.timeout(5):
+            with pytest.raises(DeadlineExceeded, match="an old session"):
+                await channel.handshake()
+            assert await channel.request(b"y") == b"y"
+            going.set()
+            assert await slow == b"slow"
+            await channel.handshake()
+
+
 async def test_requests_may_overlap(running, connecting):
     async def slow_first(message: Message) -> bytes:
         await asyncio.sleep(0.05 if message.payload == b"0" else 0)

@@ -43,6 +43,18 @@ def test_what_was_encoded_comes_back(ring: KeyRing, other: str) -> None:
         assert again.moved_at == whole.moved_at
 
 
+def test_a_publication_that_is_known_of_comes_back(ring: KeyRing) -> None:
+    following = replace(ring, following=pair(2), moved_at=7)
+    for announced in (False, True):
+        whole = replace(following, announced=announced)
+        again = KeyRing.from_json(parse_strict(whole.encode()))
+        assert again.announced is announced
+    # A file from before that was saved says nothing of it, and still loads.
+    assert "announced" not in json.loads(following.encode())
+    # It is about the pair that follows.
+    assert "announced" not in json.loads(replace(ring, announced=True).encode())
+
+
 def test_without_a_rotation_it_is_the_format_that_every_version_reads(
     ring: KeyRing,
 ) -> None:
@@ -75,6 +87,8 @@ def test_a_version_that_would_lose_a_key_refuses_the_file(ring: KeyRing) -> None
         {"format": None},
         {"moved_at": None},
         {"moved_at": "1"},
+        {"announced": None},
+        {"announced": 1},
         {"record": "e30"},
         {"record": 1},
         {"following": None},

@@ -14,6 +14,7 @@ import pytest
 from sage.errors import (
     ConnectFailed,
     ConnectionLost,
+    DeadlineExceeded,
     SageError,
     SessionClosed,
     TransportError,
@@ -151,6 +152,80 @@ async def test_no_more_sessions_than_the_service_keeps():
     bench.renewal.release(slow)
     await waiting
     assert len(bench.made) == 5
+
+
+async def oldest_in_use(bench: Bench) -> Established:
+    """Leave the bench with a session in use that the next handshake waits for."""
+    await bench.renewal.renew()
+    slow = await bench.renewal.acquire()
+    for _ in range(3):
+        await bench.renewal.renew()
+    return slow
+
+
+async def test_the_wait_for_the_oldest_has_an_end():
+    bench = Bench()
+    slow = await oldest_in_use(bench)
+    for _ in range(2):
+        with pytest.raises(DeadlineExceeded, match=r"0\.05 s"):
+            await bench.renewal.renew(timeout_s=0.05)
+    assert len(bench.made) == 4
+    # What they waited for goes on, for whoever comes next.
+    bench.renewal.release(slow)
+    await settle()
+    assert await bench.use() is bench.made[4]
+
+
+async def test_the_wait_and_the_handshake_behind_it_have_one_end():
+    bench = Bench()
+    slow = await oldest_in_use(bench)
+    bench.go.clear()
+    waiting = asyncio.create_task(bench.renewal.renew(timeout_s=0.05))
+    await settle()
+    bench.renewal.release(slow)
+    with pytest.raises(DeadlineExceeded):
+        await waiting
+    bench.go.set()
+    await settle()
+    assert len(bench.made) == 5
+
+
+async def test_a_handshake_that_waits_for_nobody_keeps_its_own_limit():
+    """It says better what went wrong than whoever waits for it could."""
+    bench = Bench()
+    bench.go.clear()
+    bench.errors = [ConnectFailed("its own")]
+    waiting = asyncio.create_task(bench.renewal.renew(timeout_s=0.01))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    bench.go.set()
+    with pytest.raises(ConnectFailed, match="its own"):
+        await waiting
+
+
+async def test_a_session_that_is_lost_before_we_wake_is_not_a_closed_channel():
+    bench = Bench()
+    bench.go.clear()
+    waiting = asyncio.create_task(bench.use())
+    await settle()
+    # As another request does that woke first.
+    bench.renewal._task.add_done_callback(
+        lambda _: bench.renewal.retire(bench.renewal.current)
+    )
+    bench.go.set()
+    assert await waiting is bench.made[1]
+
+
+@pytest.mark.parametrize("closed_first", [False, True])
+async def test_being_cancelled_while_it_closes_is_being_cancelled(closed_first):
+    bench = Bench()
+    bench.go.clear()
+    waiting = asyncio.create_task(bench.renewal.renew())
+    await settle()
+    for act in (bench.renewal.close, waiting.cancel)[:: 1 if closed_first else -1]:
+        act()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
 
 
 async def test_closing_ends_everything():

@@ -6,25 +6,37 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import sage
+from sage.encoding import parse_strict
 from sage.errors import ConfigError, ResolutionError, SageError, UsageError
-from sage.identity import AgentRecord, deactivate, parse_record, write_record_file
+from sage.identity import (
+    AgentRecord,
+    deactivate,
+    parse_record,
+    revoke_key,
+    write_record_file,
+)
 from sage.limits import (
     ROTATION_OVERLAP_MAX_S,
     ROTATION_OVERLAP_S,
     ROTATION_SETTLE_S,
     SESSION_MAX_AGE_S,
 )
-from sage.service import Agent, Rotation, Stage
+from sage.service import Agent, Clock, KeyRing, Rotation, Stage
 
 DID = "did:sage:web:agents.example:ada"
 ROOT = Path(__file__).parents[2]
 CHEAP = 2
 STAGES = [Stage.PREPARED, Stage.ANNOUNCED, Stage.SWITCHED, Stage.SETTLED]
+# The times that one rotation saves or publishes.
+ACTS = 14
 
 
 class House:
@@ -169,6 +181,65 @@ def test_a_full_record_says_so(house: House) -> None:
     assert agent.ring.following is None
 
 
+@pytest.mark.parametrize("key", ["sign", "kem"])
+@pytest.mark.parametrize("stage", [Stage.ANNOUNCED, Stage.SWITCHED])
+def test_a_new_pair_that_was_revoked_is_given_up(
+    house: House, stage: Stage, key: str
+) -> None:
+    """Going on with it would end the agent, or leave it without a key for peers."""
+    rotation = house.rotation()
+    while rotation.stage is not stage:
+        rotation.step(unix_time=1, early=True)
+    agent = house.load()
+    revoked = revoke_key(agent.record, f"{key}-0999", unix_time=1)
+    house.save(agent.with_record(revoked))
+    rotation = house.rotation()
+    while rotation.stage is not Stage.SETTLED:
+        rotation.step(unix_time=1, early=True)
+    agent, record = house.load(), house.on_file()
+    assert record == agent.record
+    assert record.state == "active"
+    assert names(record) == ["kem-1", "sign-1"]
+    assert agent.signing_key.kid == f"{DID}#sign-1"
+    assert agent.kem_key.kid == f"{DID}#kem-1"
+    assert len(agent.ring.pairs) == 1
+    # And the next rotation is as any other.
+    for _ in STAGES:
+        house.rotation().step(unix_time=1, early=True)
+    assert names(house.on_file()) == ["kem-0998", "sign-0998"]
+
+
+def test_going_back_has_its_time(house: House) -> None:
+    agent = house.load()
+    rotation = house.rotation(agent)
+    for _ in STAGES[:3]:
+        rotation.step(unix_time=1, early=True)
+    agent.adopt(
+        agent.with_record(revoke_key(agent.record, "sign-0999", unix_time=2)).ring
+    )
+    now = rotation.not_before
+    assert rotation.step(unix_time=now) is Stage.SWITCHED
+    assert agent.signing_key.kid == f"{DID}#sign-1"
+    assert rotation.not_before == now + ROTATION_OVERLAP_S
+    assert rotation.step(unix_time=rotation.not_before) is Stage.SETTLED
+
+
+def test_a_rotation_does_not_end_the_agent(house: House) -> None:
+    """A key of each pair was revoked: whoever wants that has to ask for it."""
+    agent = house.load()
+    rotation = house.rotation(agent)
+    for _ in STAGES[:3]:
+        rotation.step(unix_time=1, early=True)
+    record = agent.record
+    for name in ("sign-0999", "kem-1"):
+        record = revoke_key(record, name, unix_time=1)
+        house.publish(record)
+    agent.adopt(agent.with_record(record).ring)
+    with pytest.raises(UsageError, match="last signing key"):
+        rotation.step(unix_time=1, early=True)
+    assert agent.record.state == house.on_file().state == "active"
+
+
 # --- crashes ---------------------------------------------------------------------
 
 
@@ -195,7 +266,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("at", range(1, 14))
+@pytest.mark.parametrize("at", range(1, ACTS + 1))
 def test_a_crash_anywhere_is_made_good_by_the_same_step(
     house: House, at: int, after: bool
 ) -> None:
@@ -251,7 +322,7 @@ for _ in range(4):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", range(1, 14))
+@pytest.mark.parametrize("at", range(1, ACTS + 1))
 def test_a_process_that_is_killed_between_the_steps(house: House, at: int) -> None:
     words = [sys.executable, "-c", KILLED, house.file, house.folder, str(at)]
     done = subprocess.run(words, cwd=ROOT, check=False, timeout=60)
@@ -262,6 +333,160 @@ def test_a_process_that_is_killed_between_the_steps(house: House, at: int) -> No
             break
         rotation.step(unix_time=1, early=True)
     assert names(house.on_file()) == ["kem-0999", "sign-0999"]
+
+
+class World:
+    """An agent's file and a registry in memory, with time, in which acts may fail.
+
+    Each save and each publication takes the next of ``fates``: ``None`` lets it be.
+    Others fail before or after the act, and kill the process or not.
+    """
+
+    def __init__(self, fates: list[Fate], *, takes_s: int = 0) -> None:
+        self.now, self.takes_s, self.fates = 1_000_000, takes_s, iter(fates)
+        self.acts = 0
+        self.agent = Agent.generate(DID)
+        self.saved = self.agent.ring
+        self.public = self.agent.record
+        self.known_at: dict[str, int] = {}
+        self.switched_at = 0
+
+    def rotation(self) -> Rotation:
+        clock = Clock(monotonic=lambda: float(self.now))
+        return Rotation(self.agent, save=self.save, publish=self.publish, clock=clock)
+
+    def run_step(self) -> None:
+        """Take one step as soon as its time has come, and what comes of it."""
+        rotation = self.rotation()
+        self.now = max(self.now, rotation.not_before)
+        try:
+            rotation.step(unix_time=self.now)
+        except Crash as exc:
+            if exc.args[0]:
+                ring = KeyRing.from_json(parse_strict(self.saved.encode()))
+                self.agent = Agent(ring.record, *ring.current)
+                self.agent.adopt(ring)
+
+    def save(self, agent: Agent) -> None:
+        self._act(self._keep, agent.ring)
+
+    def publish(self, record: AgentRecord) -> None:
+        self.now += self.takes_s
+        self._act(self._show, record)
+
+    def _act(self, act: Callable[..., None], argument: object) -> None:
+        self.acts += 1
+        fate = next(self.fates, None)
+        if fate is None:
+            act(argument)
+            return
+        after, dies = fate
+        if after:
+            act(argument)
+        raise Crash(dies)
+
+    def _keep(self, ring: KeyRing) -> None:
+        kid = ring.current.signing_key.kid
+        if kid != self.saved.current.signing_key.kid:
+            # Nobody can hold a reading of the record without it any more.
+            assert self.now >= self.known_at[kid] + ROTATION_SETTLE_S
+            self.switched_at = self.now
+        self.saved = ring
+
+    def _show(self, record: AgentRecord) -> None:
+        assert record.version <= self.saved.record.version  # nothing could be lost
+        if record == self.public:
+            return
+        assert record.version == self.public.version + 1
+        held = [key.kid for pair in self.saved.pairs for key in pair]
+        assert record.select_signing_key(self.now).kid in held
+        assert record.select_kem_key(self.now).kid in held
+        if names(record, "revoked"):
+            assert self.now >= self.switched_at + ROTATION_OVERLAP_S
+        for entry in record.keys:
+            self.known_at.setdefault(record.key_url(entry.name), self.now)
+        self.public = record
+
+
+Fate = tuple[bool, bool] | None
+FATES: list[Fate] = list(product([False, True], repeat=2))
+
+
+def rotate_through(fates: list[Fate], *, takes_s: int = 0) -> World:
+    """Take steps until the failures are behind and the keys have changed."""
+    world = World(fates, takes_s=takes_s)
+    for _ in range(len(STAGES) + 2 * len(fates)):
+        world.run_step()
+        if world.public.version == 5 and world.rotation().stage is Stage.SETTLED:
+            break
+    assert names(world.public) == ["kem-0999", "sign-0999"]
+    assert world.public == world.saved.record
+    assert world.saved.retired is None
+    return world
+
+
+@pytest.mark.parametrize("fate", FATES, ids=str)
+@pytest.mark.parametrize("at", range(ACTS))
+def test_a_failure_anywhere_shortens_no_wait(at: int, fate: Fate) -> None:
+    rotate_through([None] * at + [fate])
+
+
+@given(st.lists(st.sampled_from([None, *FATES]), max_size=30), st.integers(0, 20))
+def test_any_failures_shorten_no_wait(fates: list[Fate], takes_s: int) -> None:
+    rotate_through(fates, takes_s=takes_s)
+
+
+def test_without_failures_so_many_acts_are_a_rotation() -> None:
+    assert rotate_through([]).acts == ACTS
+
+
+def test_the_wait_begins_with_the_publication_that_succeeded(house: House) -> None:
+    def fail(_: AgentRecord) -> None:
+        raise ConfigError("the registry is down")
+
+    published = iter([house.publish, fail])
+    agent = house.load()
+    house.rotation(agent).step(unix_time=1000)
+    with pytest.raises(ConfigError):
+        house.rotation(agent, publish=lambda record: next(published)(record)).step(
+            unix_time=2000
+        )
+    # Another process finds it so as well, long after; nobody may have seen the pair.
+    for rotation in (house.rotation(agent), house.rotation()):
+        assert rotation.stage is Stage.ANNOUNCED
+        assert rotation.not_before == 0
+    assert rotation.step(unix_time=3000) is Stage.ANNOUNCED
+    assert names(house.on_file()) == ["kem-0999", "kem-1", "sign-0999", "sign-1"]
+    assert rotation.not_before == 3000 + ROTATION_SETTLE_S
+    with pytest.raises(UsageError):
+        rotation.step(unix_time=2999 + ROTATION_SETTLE_S)
+    assert rotation.step(unix_time=3000 + ROTATION_SETTLE_S) is Stage.SWITCHED
+
+
+def test_a_slow_publication_is_not_part_of_the_wait(house: House) -> None:
+    now = 0.0
+
+    def publish(record: AgentRecord) -> None:
+        nonlocal now
+        house.publish(record)
+        now += 30.5
+
+    clock = Clock(monotonic=lambda: now)
+    rotation = house.rotation(publish=publish, clock=clock)
+    rotation.step(unix_time=100)
+    rotation.step(unix_time=200)
+    assert rotation.not_before == 261 + ROTATION_SETTLE_S
+
+
+def test_a_step_before_its_time_publishes_what_is_saved(house: House) -> None:
+    rotation = house.rotation()
+    for _ in range(2):
+        rotation.step(unix_time=100)
+    (path,) = house.folder.rglob("*.json")
+    path.unlink()
+    with pytest.raises(UsageError):
+        rotation.step(unix_time=101)
+    assert house.on_file() == house.load().record
 
 
 def test_a_registry_that_is_ahead_stops_the_rotation(house: House) -> None:

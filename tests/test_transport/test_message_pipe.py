@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from hypothesis import given
@@ -180,11 +181,56 @@ async def test_pings_are_answered_only_as_fast_as_pongs_are_read():
     pipe.data_received(masked(b"?", Opcode.PING))
     assert frames_of(line)[0].opcode is Opcode.PONG
     pipe.pause_writing()
-    pipe.data_received(masked(b"?", Opcode.PING))
-    assert not line.reading
+    count = 0
+    while line.reading:
+        pipe.data_received(masked(b"%d" % count, Opcode.PING))
+        count += 1
+        assert count <= 100
+    assert count > 10
     pipe.resume_writing()
     assert line.reading
+    assert [frame.data for frame in frames_of(line)] == [b"?", b"%d" % (count - 1)]
+    # The count begins anew with each pause.
+    pipe.pause_writing()
+    pipe.data_received(masked(b"?", Opcode.PING))
+    assert line.reading
     line.abort()
+
+
+async def test_many_pings_in_one_piece_count_as_many():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    pipe.pause_writing()
+    pipe.data_received(masked(b"?", Opcode.PING) * 100)
+    assert not line.reading
+    line.abort()
+
+
+async def test_two_who_ping_and_send_at_once_do_not_wait_for_each_other():
+    """Neither has room for a pong before the other has read a message."""
+    loop, pipes, size = asyncio.get_running_loop(), [], 2 << 20
+    for sock, side in zip(socket.socketpair(), (Side.SERVER, Side.CLIENT), strict=True):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=sock)
+        frames = Protocol(side, max_size=size)
+        pipes.append(MessagePipe(transport, frames, on_ended=lambda: None))
+
+    async def ping_and_send(pipe):
+        pipe._ping()  # as after a silence
+        for _ in range(2):
+            await pipe.send(bytes(size), text=False, timeout_s=5)
+
+    async def receive(pipe):
+        return [len(await pipe.receive(timeout_s=5)) for _ in range(2)]
+
+    try:
+        got = await asyncio.gather(
+            *(receive(pipe) for pipe in pipes), *(ping_and_send(pipe) for pipe in pipes)
+        )
+    finally:
+        for pipe in pipes:
+            pipe._transport.abort()
+    assert got == [[size, size], [size, size], None, None]
 
 
 async def test_pongs_that_nobody_reads_do_not_pile_up_between_messages():

@@ -16,6 +16,7 @@ from sage.errors import (
     SessionClosed,
     UsageError,
 )
+from sage.limits import STREAM_SUCCESSORS_MAX
 from sage.session import Session
 from sage.transport import Records
 from sage.types import Role
@@ -177,10 +178,75 @@ def test_a_refused_successor_is_wiped():
 
 def test_of_many_successors_the_oldest_gives_way():
     ada, _ = ends()
-    offered = [pair()[0] for _ in range(5)]
+    offered = [pair()[0] for _ in range(STREAM_SUCCESSORS_MAX + 2)]
     for session in offered:
         ada.expect(session)
-    assert [session.closed for session in offered] == [True, True, False, False, False]
+    closed = [session.closed for session in offered]
+    assert closed == [True, True] + [False] * STREAM_SUCCESSORS_MAX
+
+
+# How a renewal ends that Ada began: both know; Grace does; nobody but Ada does.
+RENEWALS = ("known", "answer lost", "request lost")
+
+
+@given(
+    st.lists(st.sampled_from(["ada", "grace", *RENEWALS]), max_size=60),
+    st.sampled_from([1, 14]),
+)
+def test_nothing_is_lost_where_nobody_knows_whether_it_was_renewed(steps, in_a_row):
+    """Whatever arrives late: after a success, and so many tries in doubt."""
+    ada, grace = ends()
+    in_doubt, under_way = 0, {"ada": [], "grace": []}
+
+    def arrive():
+        for name, into in (("ada", grace), ("grace", ada)):
+            for data, record in under_way[name]:
+                assert into.open(record, now=NOW) == data
+            under_way[name].clear()
+
+    for number, step in enumerate(steps * in_a_row):
+        if step in under_way:
+            data = b"%d" % number
+            record = (ada if step == "ada" else grace).seal(data, now=NOW)
+            under_way[step].append((data, record))
+            continue
+        ours, theirs = pair()
+        if step == "known" or in_doubt == 14:
+            in_doubt = 0
+            # The answer comes behind what Grace has sent, and finds it read.
+            ada.expect(ours)
+            arrive()
+            grace.expect(theirs)
+            grace.switch(theirs)
+            ada.switch(ours)
+            continue
+        in_doubt += 1
+        ada.expect(ours)
+        if step == "answer lost":
+            grace.expect(theirs)
+            grace.switch(theirs)
+    arrive()
+    assert grace.open(ada.end(now=NOW), now=NOW) == b""
+    assert ada.open(grace.end(now=NOW), now=NOW) == b""
+
+
+def test_a_session_in_use_outlives_the_renewals_in_doubt_behind_it():
+    ada, grace = ends()
+    ours, theirs = pair()
+    ada.expect(ours)
+    grace.expect(theirs)
+    grace.switch(theirs)
+    ada.switch(ours)
+    late = []
+    for number in range(14):
+        mine, yours = pair()
+        ada.expect(mine)
+        late.append((b"%d" % number, grace.seal(b"%d" % number, now=NOW)))
+        grace.expect(yours)
+        grace.switch(yours)
+    assert grace.open(ada.seal(b"x", now=NOW), now=NOW) == b"x"
+    for data, record in late:
+        assert ada.open(record, now=NOW) == data
 
 
 def test_closing_wipes_all():

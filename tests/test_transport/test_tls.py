@@ -9,6 +9,9 @@ import ssl
 import time
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from sage.limits import WRITE_BUFFER_HIGH_BYTES
 from sage.transport.tls import TlsTransport, can_watch_sockets
@@ -229,3 +232,217 @@ async def test_what_is_slow_to_take_leaves_others_their_turn(tls):
 
 async def test_the_loop_of_the_tests_watches_sockets():
     assert can_watch_sockets()
+
+
+class ByHand:
+    """The other end of a transport of ours, which reads and writes when it is told."""
+
+    def __init__(self, context, protocol, ours, *, name=None):
+        ours_sock, self.sock = socket.socketpair()
+        for sock in (ours_sock, self.sock):
+            sock.setblocking(False)
+        self.ours = TlsTransport(
+            ours_sock,
+            protocol,
+            ours,
+            timeout_s=5,
+            server_hostname=None if name else "localhost",
+        )
+        self.loop, self.protocol = asyncio.get_running_loop(), protocol
+        self.into, self.out, self.junk = ssl.MemoryBIO(), ssl.MemoryBIO(), 0
+        self.tls = context.wrap_bio(
+            self.into, self.out, server_side=name is None, server_hostname=name
+        )
+
+    async def shake_hands(self):
+        while True:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+                break
+            await self.send()
+            self.into.write(await self.loop.sock_recv(self.sock, 65_536))
+        await self.send()
+        await self.protocol.opened.wait()
+        await self.drain()  # tickets
+
+    async def send(self):
+        await self.loop.sock_sendall(self.sock, self.out.read())
+
+    def leave_no_room(self):
+        """Fill the socket of ours with what is none of TLS' business."""
+        raw = self.ours.get_extra_info("socket")
+        for size in (65_536, 1):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self.junk += socket.socket.send(raw, bytes(size))
+
+    async def drain(self) -> bytes:
+        """Read what is there, and what comes while we do."""
+        got, quiet = b"", 0
+        while quiet < 5:
+            quiet += 1
+            await asyncio.sleep(0.01)
+            with contextlib.suppress(BlockingIOError):
+                while data := self.sock.recv(65_536):
+                    drop = min(self.junk, len(data))
+                    self.junk -= drop
+                    self.into.write(data[drop:])
+                    quiet = 0
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while data := self.tls.read(65_536):
+                    got += data
+        return got
+
+
+@pytest.fixture
+def reads(monkeypatch) -> list[int]:
+    """Return what gets an entry for each time that a transport tries to read."""
+    counted: list[int] = []
+    read = TlsTransport._read
+
+    def count(self) -> None:
+        counted.append(1)
+        read(self)
+
+    monkeypatch.setattr(TlsTransport, "_read", count)
+    return counted
+
+
+@contextlib.asynccontextmanager
+async def asked_for_a_certificate(tls):
+    """A client of ours whose server asks who it is, reads nothing and talks on."""
+    client = ssl.create_default_context(cafile=str(tls.authority))
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for context in (client, server):
+        context.post_handshake_auth = True
+        context.load_cert_chain(tls.certificate)
+    server.load_verify_locations(tls.authority)
+    server.verify_mode = ssl.CERT_OPTIONAL
+    protocol = Noting()
+    server_end = ByHand(server, protocol, client)
+    async with asyncio.timeout(10):
+        await server_end.shake_hands()
+        server_end.leave_no_room()
+        server_end.tls.verify_client_post_handshake()
+        server_end.tls.write(b"and on")
+        await server_end.send()
+        await asyncio.sleep(0.05)
+        yield server_end
+    server_end.sock.close()
+    protocol.transport.abort()
+    await protocol.lost.wait()
+
+
+async def test_a_read_that_has_to_write_waits_for_room(tls, reads):
+    async with asked_for_a_certificate(tls) as server:
+        for _ in range(5):
+            server.tls.write(b" and on")
+            await server.send()
+            await asyncio.sleep(0.02)
+        assert len(reads) < 10  # and not in a loop
+        server.protocol.transport.write(b"what waits")
+        assert await server.drain() == b"what waits"
+        assert server.tls.getpeercert()
+        assert server.protocol.got == b"and on" + 5 * b" and on"
+        # From here on it is as before.
+        server.tls.write(b"!")
+        await server.send()
+        await asyncio.sleep(0.02)
+        assert server.protocol.got.endswith(b"!")
+        assert server.protocol.transport.is_reading()
+
+
+async def test_a_read_that_waits_for_room_is_paused_as_any_other(tls, reads):
+    async with asked_for_a_certificate(tls) as server:
+        server.protocol.transport.pause_reading()
+        server.protocol.transport.resume_reading()
+        await asyncio.sleep(0.05)
+        assert len(reads) < 10
+        server.protocol.transport.pause_reading()
+        await server.drain()
+        assert not server.protocol.got
+        server.protocol.transport.resume_reading()
+        assert await server.drain() == b""
+        assert server.protocol.got == b"and on"
+
+
+@pytest.mark.parametrize("drains", [False, True])
+async def test_closing_a_read_that_waits_for_room_takes_a_second(tls, drains):
+    async with asked_for_a_certificate(tls) as server:
+        server.protocol.transport.write(b"the last words")
+        server.protocol.transport.close()
+        if drains:
+            assert await server.drain() == b"the last words"
+        async with asyncio.timeout(1.5):
+            await server.protocol.lost.wait()
+        assert server.protocol.error is None
+
+
+class ClientKeys:
+    """Seals records of TLS 1.3 as a client does that can ask for new keys.
+
+    ``ssl`` cannot. RFC 8446, sections 5.2, 7.1 and 7.2, TLS_AES_256_GCM_SHA384.
+    """
+
+    def __init__(self, key_log: str) -> None:
+        (line,) = (x for x in key_log.splitlines() if x.startswith("CLIENT_TRAFFIC"))
+        self.secret, self.seq = bytes.fromhex(line.split()[2]), 0
+
+    def _expand(self, label: bytes, size: int) -> bytes:
+        label = b"tls13 " + label
+        info = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0"
+        return HKDFExpand(SHA384(), size, info).derive(self.secret)
+
+    def seal(self, kind: int, content: bytes) -> bytes:
+        header = b"\x17\x03\x03" + (len(content) + 17).to_bytes(2, "big")
+        iv = int.from_bytes(self._expand(b"iv", 12), "big")
+        nonce = (iv ^ self.seq).to_bytes(12, "big")
+        self.seq += 1
+        aead = AESGCM(self._expand(b"key", 32))
+        return header + aead.encrypt(nonce, content + bytes([kind]), header)
+
+    def ask_for_new_keys(self) -> bytes:
+        """Return a KeyUpdate that asks for one (RFC 8446, section 4.6.3)."""
+        record = self.seal(22, b"\x18\0\0\x01\x01")
+        self.secret, self.seq = self._expand(b"traffic upd", 48), 0
+        return record
+
+
+@pytest.mark.parametrize(
+    ("full", "times"), [("not", 5), ("by the protocol", 1), ("by others", 5)]
+)
+async def test_who_asks_for_new_keys_and_does_not_read(
+    tls, reads, tmp_path, full, times
+):
+    """TLS answers one request with the next write, and a second one as it reads it.
+
+    So whoever asks often enough fills the socket, and a read waits for room. (A second
+    request over the half of a record is too much for OpenSSL: the connection ends.)
+    """
+    context = ssl.create_default_context(cafile=str(tls.authority))
+    context.keylog_filename = str(tmp_path / "keys")
+    protocol = Noting()
+    client = ByHand(context, protocol, tls.server, name="localhost")
+    async with asyncio.timeout(10):
+        await client.shake_hands()
+        assert client.tls.cipher()[0] == "TLS_AES_256_GCM_SHA384"
+        sent = 0
+        while full == "by the protocol" and not protocol.paused:
+            protocol.transport.write(bytes(WRITE_BUFFER_HIGH_BYTES))
+            sent += WRITE_BUFFER_HIGH_BYTES
+            await asyncio.sleep(0)
+        if full == "by others":
+            client.leave_no_room()
+        keys, said = ClientKeys((tmp_path / "keys").read_text()), b"01234"[:times]
+        for data in said:
+            record = keys.ask_for_new_keys() + keys.seal(23, bytes([data]))
+            await client.loop.sock_sendall(client.sock, record)
+            await asyncio.sleep(0.02)
+        assert len(reads) < 20
+        assert (protocol.got == said) is (full != "by others")
+        protocol.transport.write(b"under new keys")
+        got = await client.drain()
+        assert (len(got), got[sent:]) == (sent + 14, b"under new keys")
+        assert protocol.got == said
+    client.sock.close()
+    await protocol.lost.wait()
