@@ -55,6 +55,20 @@ class Stream:
     async def _burst(self, records: int) -> None:
         stream = self.ends.end
         await stream.send((len(self.data) * records).to_bytes(8, "big"))
+        await self._send(stream, records)
+        assert await stream.receive() == b"all"
+
+    async def _send(self, stream: Any, records: int) -> None:
         for _ in range(records):
             await stream.send(self.data)
-        assert await stream.receive() == b"all"
+
+
+class StreamTogether(Stream):
+    """The same by `send_many`, which seals and writes many at a time."""
+
+    def setup(self, size: int, aead: str) -> None:
+        needs_method(needs("sage.service", "Stream"), "send_many")
+        super().setup(size, aead)
+
+    async def _send(self, stream: Any, records: int) -> None:
+        await stream.send_many([self.data] * records)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -210,11 +210,12 @@ class Channel:
         await self._fail(SessionClosed("the channel was closed"), code=1000)
         await self._courier.wait_stopped()
 
-    async def send_record(self, record: bytes) -> None:
-        """Send one record of a stream; see `Carrier`."""
+    async def send_records(self, records: Sequence[bytes]) -> None:
+        """Send records of a stream; see `Carrier`."""
         limit = self._config.stream_send_timeout_s
-        await self._courier.send_record(record, timeout_s=limit)
-        self._count_out(len(record))
+        await self._courier.send_records(records, timeout_s=limit)
+        for record in records:
+            self._count_out(len(record))
 
     async def give_up(self, error: SageError) -> None:
         """End the connection for a stream's sake; see `Carrier`."""
@@ -404,9 +405,10 @@ class Channel:
         self._require_open()
         return await self._courier.ask(request, progress)
 
-    async def _feed(self, record: bytes) -> None:
-        await self._streams.feed(record)
-        self._count_in(len(record))
+    async def _feed(self, records: Sequence[bytes]) -> None:
+        await self._streams.feed(records)
+        for record in records:
+            self._count_in(len(record))
 
     async def _fail(self, error: SageError, *, code: int | None = None) -> None:
         """End the channel: wipe the session, fail what waits, end the carrying."""

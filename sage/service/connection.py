@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 from ..envelope import Request, decode_envelope
 from ..errors import (
@@ -23,6 +25,7 @@ from ..errors import (
 )
 from ..limits import UNAUTHENTICATED_MAX_BYTES
 from ..transport import AsgiWebSocket
+from ..transport.message_pipe import are_binary
 from ..transport.metrics import Carriage, diagnose
 from ..types import Role
 from .acceptance import Acceptance
@@ -59,7 +62,7 @@ class Connection:
             while True:
                 # In a call of its own: a connection that waits for its next message
                 # holds nothing of the last one, which may have been long.
-                await self._take(await self._next_message())
+                await self._take(await self._next_messages())
         except ConnectionLost:
             logger.debug("connection ended", extra=fields(Event.CONNECTION_ENDED))
         except SageError as exc:
@@ -72,11 +75,12 @@ class Connection:
         self._streams.fail(ConnectionLost("the service said goodbye"))
         await self._socket.close(code)
 
-    async def send_record(self, record: bytes) -> None:
-        """Send one record of a stream; see `Carrier`."""
+    async def send_records(self, records: Sequence[bytes]) -> None:
+        """Send records of a stream; see `Carrier`."""
         limit = self._host.config.stream_send_timeout_s
-        await self._socket.send_binary(record, timeout_s=limit)
-        self._count_out(len(record))
+        await self._socket.send_binary(*records, timeout_s=limit)
+        for record in records:
+            self._count_out(len(record))
 
     async def give_up(self, error: SageError) -> None:
         """End the connection for a stream's sake; see `Carrier`."""
@@ -87,7 +91,7 @@ class Connection:
             logger.info("the connection was given up: %s", error, extra=why)
             await self._socket.close(1011, GENERIC_REFUSAL)
 
-    async def _next_message(self) -> str | bytes:
+    async def _next_messages(self) -> list[str | bytes]:
         config = self._host.config
         if self._authenticated:
             return await self._next_authenticated()
@@ -97,24 +101,26 @@ class Connection:
             raise DecodeError(
                 "a long message before a handshake", code=Code.SIZE_EXCEEDED
             )
-        return text
+        return [text]
 
-    async def _next_authenticated(self) -> str | bytes:
-        """Wait for a message; a stream on which we send is not idle."""
+    async def _next_authenticated(self) -> list[str | bytes]:
+        """Wait for messages; a stream on which we send is not idle."""
         limit = self._host.config.idle_timeout_s
         while True:
             try:
-                return await self._socket.receive_any(timeout_s=limit)
+                return await self._socket.receive_many(timeout_s=limit)
             except DeadlineExceeded:
                 expires = self._streams.expires_at
                 if expires is None or expires <= self._host.clock.now():
                     raise
 
-    async def _take(self, message: str | bytes) -> None:
-        if isinstance(message, bytes):
-            await self._streams.feed(message)
-            self._count_in(len(message))
+    async def _take(self, messages: list[str | bytes]) -> None:
+        if are_binary(messages):
+            await self._streams.feed(messages)
+            for record in messages:
+                self._count_in(len(record))
             return
+        message = cast(str, messages[0])
         await self._slots.acquire()
         await self._host.budget.acquire(len(message))
         task = asyncio.create_task(self._serve(message))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from ..transport.metrics import Carriage
 
 __all__ = ["Courier", "Feed", "Progress", "Reply", "Report", "for_waiting"]
 
-Feed = Callable[[bytes], Awaitable[None]]
+Feed = Callable[[Sequence[bytes]], Awaitable[None]]
 Report = Callable[[SageError], Awaitable[None]]
 
 
@@ -65,7 +65,7 @@ class Courier(Protocol):
         """Begin to work.
 
         Args:
-            feed: takes each record that arrives outside of a response.
+            feed: takes the records that arrive outside of a response, in order.
             fail: told once why nothing can be carried any more.
             identifier: of the channel, in the logs.
         """
@@ -78,8 +78,8 @@ class Courier(Protocol):
             PeerError: what came is no answer to it.
         """
 
-    async def send_record(self, record: bytes, *, timeout_s: float) -> None:
-        """Send a record outside of requests.
+    async def send_records(self, records: Sequence[bytes], *, timeout_s: float) -> None:
+        """Send records outside of requests.
 
         Raises:
             TransportError: it was not, or perhaps not, sent.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..envelope import Request, Response, decode_envelope
 from ..errors import (
@@ -74,7 +74,7 @@ class HttpsCourier:
             raise
         return self._unwrap(received, sent)
 
-    async def send_record(self, record: bytes, *, timeout_s: float) -> None:
+    async def send_records(self, records: Sequence[bytes], *, timeout_s: float) -> None:
         """Refuse; see `Courier`."""
         raise UsageError("records need a WebSocket")
 

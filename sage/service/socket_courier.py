@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from ..envelope import Request, Response, decode_envelope
 from ..errors import Code, ConnectionLost, ProtocolError, SageError
 from ..limits import CLOSE_TIMEOUT_S
 from ..transport import WebSocket
+from ..transport.message_pipe import are_binary
 from ..transport.metrics import Carriage
 from .courier import Feed, Progress, Reply, Report, for_waiting
 from .logs import Event, correlate, fields
@@ -51,11 +52,11 @@ class SocketCourier:
         finally:
             self._waiting.pop(request.id, None)
 
-    def send_record(
-        self, record: bytes, *, timeout_s: float
+    def send_records(
+        self, records: Sequence[bytes], *, timeout_s: float
     ) -> Coroutine[Any, Any, None]:
-        """Send one record of a stream; see `Courier`."""
-        return self._socket.send_binary(record, timeout_s=timeout_s)
+        """Send records of a stream; see `Courier`."""
+        return self._socket.send_binary(*records, timeout_s=timeout_s)
 
     async def check(self, *, timeout_s: float) -> None:
         """Ping, and wait for the pong; see `Courier`."""
@@ -82,7 +83,7 @@ class SocketCourier:
         try:
             while True:
                 # In a call of its own: while we wait, nothing of the last is held.
-                await self._take(await self._socket.receive_any(), feed)
+                await self._take(await self._socket.receive_many(), feed)
         except SageError as exc:
             await fail(exc)
         except Exception:
@@ -91,11 +92,11 @@ class SocketCourier:
             logger.exception("internal error; the channel is closed", extra=why)
             await fail(ConnectionLost("internal error"))
 
-    async def _take(self, message: str | bytes, feed: Feed) -> None:
-        if isinstance(message, bytes):
-            await feed(message)
+    async def _take(self, messages: list[str | bytes], feed: Feed) -> None:
+        if are_binary(messages):
+            await feed(messages)
             return
-        envelope = decode_envelope(message)
+        envelope = decode_envelope(messages[0])
         if not isinstance(envelope, Response):
             raise ProtocolError("a request at a client", code=Code.SIG_BINDING)
         future = self._waiting.get(envelope.message_id)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -94,15 +94,15 @@ class StreamClient:
             await asyncio.wait([keeper])
             await stream.close()
 
-    async def feed(self, record: bytes) -> None:
-        """Hand over a binary message.
+    async def feed(self, records: Sequence[bytes]) -> None:
+        """Hand over binary messages.
 
         Raises:
             SageError: there is no stream, or see `Stream.feed`.
         """
         if self._stream is None:
             raise ProtocolError("a record of no stream", code=Code.FRAME_MALFORMED)
-        await self._stream.feed(record)
+        await self._stream.feed(records)
 
     def fail(self, error: SageError) -> None:
         """The connection has ended."""

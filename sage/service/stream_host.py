@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..errors import (
     Code,
@@ -109,15 +109,15 @@ class StreamHost:
         handler = self._handler
         return lambda: self._start(opened, handler)
 
-    async def feed(self, record: bytes) -> None:
-        """Hand over a binary message.
+    async def feed(self, records: Sequence[bytes]) -> None:
+        """Hand over binary messages.
 
         Raises:
             SageError: there is no stream, or see `Stream.feed`.
         """
         if self._stream is None:
             raise ProtocolError("a record of no stream", code=Code.FRAME_MALFORMED)
-        await self._stream.feed(record)
+        await self._stream.feed(records)
 
     def fail(self, error: SageError) -> None:
         """The connection is ending: nobody waits for room or records any more."""

@@ -105,6 +105,16 @@ class AsgiWebSocket:
         """
         return self._wire.receive(timeout_s=timeout_s)
 
+    def receive_many(
+        self, *, timeout_s: float | None = None
+    ) -> Coroutine[Any, Any, list[str | bytes]]:
+        """Wait for the next message; behind a binary one come those that are there.
+
+        Raises (when awaited):
+            ConnectionLost, DeadlineExceeded, DecodeError: as for `receive_any`.
+        """
+        return self._wire.receive_many(timeout_s=timeout_s)
+
     def send(self, message: bytes) -> Coroutine[Any, Any, None]:
         """Send UTF-8 bytes as one text message.
 
@@ -115,15 +125,15 @@ class AsgiWebSocket:
         return self._wire.send(message, text=True, timeout_s=SEND_TIMEOUT_S)
 
     def send_binary(
-        self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S
+        self, *messages: bytes, timeout_s: float = SEND_TIMEOUT_S
     ) -> Coroutine[Any, Any, None]:
-        """Send bytes as one binary message.
+        """Send bytes as binary messages, in one go.
 
         Raises (when awaited):
             ConnectionLost: the client left.
             DeadlineExceeded: the client did not read for ``timeout_s``.
         """
-        return self._wire.send(message, text=False, timeout_s=timeout_s)
+        return self._wire.send(*messages, text=False, timeout_s=timeout_s)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, within a second, whatever the client does. Idempotent."""
@@ -139,8 +149,12 @@ class _Wire(Protocol):
         self, *, timeout_s: float | None
     ) -> Coroutine[Any, Any, str | bytes]: ...
 
+    def receive_many(
+        self, *, timeout_s: float | None
+    ) -> Coroutine[Any, Any, list[str | bytes]]: ...
+
     def send(
-        self, message: bytes, *, text: bool, timeout_s: float
+        self, *messages: bytes, text: bool, timeout_s: float
     ) -> Coroutine[Any, Any, None]: ...
 
     def close(self, code: int, reason: str) -> Coroutine[Any, Any, None]: ...
@@ -175,15 +189,19 @@ class _Events:
             raise DecodeError("a message over 16 MiB", code=Code.SIZE_EXCEEDED)
         return message
 
-    async def send(self, message: bytes, *, text: bool, timeout_s: float) -> None:
-        if self._closed:
-            raise ConnectionLost("the client left")
-        event: AsgiMessage = {"type": "websocket.send"}
-        if text:
-            event["text"] = message.decode("utf-8")
-        else:
-            event["bytes"] = message
-        await within(timeout_s, self._transmit(event), "sending")
+    async def receive_many(self, *, timeout_s: float | None) -> list[str | bytes]:
+        return [await self.receive(timeout_s=timeout_s)]
+
+    async def send(self, *messages: bytes, text: bool, timeout_s: float) -> None:
+        for message in messages:
+            if self._closed:
+                raise ConnectionLost("the client left")
+            event: AsgiMessage = {"type": "websocket.send"}
+            if text:
+                event["text"] = message.decode("utf-8")
+            else:
+                event["bytes"] = message
+            await within(timeout_s, self._transmit(event), "sending")
 
     async def close(self, code: int, reason: str) -> None:
         if self._closed:

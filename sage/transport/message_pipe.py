@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import cast
+from typing import TypeGuard, cast
 
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
@@ -29,7 +29,7 @@ from ..limits import (
 )
 from .deadline import within
 
-__all__ = ["MessagePipe"]
+__all__ = ["MessagePipe", "are_binary"]
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
@@ -126,28 +126,42 @@ class MessagePipe(asyncio.Protocol):
                         f"waiting for a message took longer than {timeout_s:g} s"
                     )
         message = self._messages.popleft()
-        self._queued -= len(message) + MESSAGE_COST_BYTES
-        if self._held and self._queued <= 0:
-            self._hold(False)
+        self._note_received(len(message) + MESSAGE_COST_BYTES)
         return message
 
-    async def send(self, message: bytes, *, text: bool, timeout_s: float) -> None:
-        """Send one message; text must be UTF-8.
+    async def receive_many(
+        self, *, timeout_s: float | None = None
+    ) -> list[str | bytes]:
+        """Return the next message, and behind a binary one the binary ones there are.
+
+        Raises:
+            ConnectionLost, DeadlineExceeded: as for `receive`.
+        """
+        received = [await self.receive(timeout_s=timeout_s)]
+        if self._messages and type(received[0]) is bytes:
+            size = 0
+            while self._messages and type(self._messages[0]) is bytes:
+                received.append(message := self._messages.popleft())
+                size += len(message) + MESSAGE_COST_BYTES
+            self._note_received(size)
+        return received
+
+    async def send(self, *messages: bytes, text: bool, timeout_s: float) -> None:
+        """Send messages, in one go; text must be UTF-8.
 
         Raises:
             ConnectionLost: the connection has ended.
-            DeadlineExceeded: the peer did not read for ``timeout_s``. This message
-                was not sent; of the ones before nobody knows.
+            DeadlineExceeded: the peer did not read for ``timeout_s``. These messages
+                were not sent; of the ones before nobody knows.
         """
         if self._write_paused:
             await within(timeout_s, self._drain(), "sending", may_have_run=True)
         if self.lost is not None:
             raise ConnectionLost(self.lost)
+        send = self._frames.send_text if text else self._frames.send_binary
         try:
-            if text:
-                self._frames.send_text(message)
-            else:
-                self._frames.send_binary(message)
+            for message in messages:
+                send(message)
         except InvalidState:
             raise ConnectionLost("the connection is closing") from None
         self._write()
@@ -266,6 +280,11 @@ class MessagePipe(asyncio.Protocol):
         if self._queued >= MESSAGE_QUEUE_BYTES and not self._held:
             self._hold(True)
 
+    def _note_received(self, size: int) -> None:
+        self._queued -= size
+        if self._held and self._queued <= 0:
+            self._hold(False)
+
     def _hold(self, held: bool) -> None:
         self._held = held
         if held:
@@ -291,11 +310,10 @@ class MessagePipe(asyncio.Protocol):
     # --- sending ----------------------------------------------------------------------
 
     def _write(self) -> None:
-        for data in self._frames.data_to_send():
-            if data:
-                self._transport.write(data)
-            else:  # the end, as the library says it
-                self._transport.close()
+        frames = self._frames.data_to_send()
+        self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        if frames and not frames[-1]:  # the end, as the library says it
+            self._transport.close()
 
     def _answer(self) -> None:
         """Send pongs, a close frame, or why the peer is cut off."""
@@ -396,3 +414,8 @@ class MessagePipe(asyncio.Protocol):
         reason = close.reason if close.reason.isprintable() else ascii(close.reason)
         detail = f"{int(close.code)} {reason}".rstrip()
         return f"the connection was closed ({detail})"
+
+
+def are_binary(messages: list[str | bytes]) -> TypeGuard[list[bytes]]:
+    """Whether what `MessagePipe.receive_many` returned is binary: all, or none."""
+    return type(messages[0]) is bytes

@@ -16,8 +16,11 @@ things are this project's own additions to STREAM:
 
 from __future__ import annotations
 
-from ..errors import Code, ProtocolError, SageError, UsageError
-from ..limits import STREAM_SUCCESSORS_MAX
+from collections.abc import Sequence
+from typing import cast
+
+from ..errors import BatchError, Code, ProtocolError, SageError, UsageError
+from ..limits import RECORD_MIN_BYTES, STREAM_SUCCESSORS_MAX
 from ..session import Session
 from ..types import Buffer
 
@@ -72,6 +75,35 @@ class Records:
             raise UsageError("an empty record is the end; end the stream instead")
         return self._seal(plaintext, now)
 
+    def measure(self, plaintexts: Sequence[Buffer]) -> list[int]:
+        """Return how long each of some plaintexts is, in bytes.
+
+        Raises:
+            UsageError: one of them is not bytes, is empty, or too long for a record.
+        """
+        limit = self.record_max_bytes - RECORD_MIN_BYTES
+        try:
+            sizes = [memoryview(plaintext).nbytes for plaintext in plaintexts]
+        except TypeError:
+            raise UsageError(
+                "a record is made of bytes, or of what is like them"
+            ) from None
+        if not all(0 < size <= limit for size in sizes):
+            raise UsageError(f"a record carries 1..{limit} bytes")
+        return sizes
+
+    def seal_many(self, plaintexts: Sequence[Buffer], *, now: float) -> list[bytes]:
+        """Return the next records, one for each plaintext that was measured.
+
+        Raises:
+            UsageError: after the end.
+            ResourceError: the session is used up, expired or closed.
+        """
+        if self._aad_out:
+            return [self._seal(plaintext, now) for plaintext in plaintexts]
+        self._require_out()
+        return self._out.seal_many(plaintexts, now=now)
+
     def end(self, *, now: float) -> bytes:
         """Return the record that ends our direction.
 
@@ -95,15 +127,47 @@ class Records:
             ResourceError: the session is used up, expired or closed.
         """
         if self.in_ended:
-            raise ProtocolError("a record after the end", code=Code.FRAME_MALFORMED)
+            raise _after_the_end()
         try:
             plaintext = self._in.open(record, now=now)
         except SageError as exc:
             plaintext = self._open_successor(record, now, exc)
         if int.from_bytes(memoryview(record)[:8], "big") != self._in.received - 1:
-            raise ProtocolError("a record is missing", code=Code.SESSION_WINDOW)
+            raise _missing()
         self.in_ended = not plaintext
         return plaintext
+
+    def open_many(
+        self, records: Sequence[bytes], *, now: float
+    ) -> tuple[list[bytes], SageError | None]:
+        """Open the next records, up to the first that is not what comes next.
+
+        Returns:
+            What they carry, as `open` returns it, and what is wrong with the first
+            that did not open, as `open` raises it; ``None`` where all did.
+        """
+        if self._successors:
+            return self._open_singly(records, now)
+        expected = self._in.received
+        errors: dict[int, SageError] = {}
+        opened: Sequence[bytes | None]
+        try:
+            opened = self._in.open_many(records, now=now)
+        except BatchError as exc:
+            opened, errors = cast("list[bytes | None]", exc.opened), exc.errors
+        except SageError as exc:
+            return [], exc
+        plaintexts: list[bytes] = []
+        for position, plaintext in enumerate(opened):
+            if self.in_ended:
+                return plaintexts, _after_the_end()
+            if plaintext is None:
+                return plaintexts, errors[position]
+            if int.from_bytes(records[position][:8], "big") != expected + position:
+                return plaintexts, _missing()
+            plaintexts.append(plaintext)
+            self.in_ended = not plaintext
+        return plaintexts, None
 
     def expect(self, successor: Session) -> None:
         """From now on the peer may send under a further session.
@@ -136,9 +200,23 @@ class Records:
         for session in (self._in, self._out, *self._successors):
             session.close()
 
-    def _seal(self, plaintext: Buffer, now: float) -> bytes:
+    def _open_singly(
+        self, records: Sequence[bytes], now: float
+    ) -> tuple[list[bytes], SageError | None]:
+        plaintexts: list[bytes] = []
+        for record in records:
+            try:
+                plaintexts.append(self.open(record, now=now))
+            except SageError as exc:
+                return plaintexts, exc
+        return plaintexts, None
+
+    def _require_out(self) -> None:
         if self.out_ended:
             raise UsageError("this direction of the stream has ended")
+
+    def _seal(self, plaintext: Buffer, now: float) -> bytes:
+        self._require_out()
         record = self._out.seal(plaintext, self._aad_out, now=now)
         self._aad_out = b""
         return record
@@ -164,3 +242,11 @@ class Records:
         if session is self._in or session is self._out or session in self._successors:
             return
         session.close()
+
+
+def _missing() -> ProtocolError:
+    return ProtocolError("a record is missing", code=Code.SESSION_WINDOW)
+
+
+def _after_the_end() -> ProtocolError:
+    return ProtocolError("a record after the end", code=Code.FRAME_MALFORMED)

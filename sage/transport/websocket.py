@@ -92,15 +92,15 @@ class WebSocket:
         return self._pipe.send(message, text=True, timeout_s=timeout_s)
 
     def send_binary(
-        self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S
+        self, *messages: bytes, timeout_s: float = SEND_TIMEOUT_S
     ) -> Coroutine[Any, Any, None]:
-        """Send bytes as one binary message.
+        """Send bytes as binary messages, in one go.
 
         Raises (when awaited):
             ConnectionLost: the connection has ended.
             DeadlineExceeded: the peer did not read for ``timeout_s``.
         """
-        return self._pipe.send(message, text=False, timeout_s=timeout_s)
+        return self._pipe.send(*messages, text=False, timeout_s=timeout_s)
 
     async def receive(self) -> str:
         """Wait for the next text message.
@@ -122,6 +122,14 @@ class WebSocket:
             ConnectionLost: as for `receive`.
         """
         return self._pipe.receive()
+
+    def receive_many(self) -> Coroutine[Any, Any, list[str | bytes]]:
+        """Wait for the next message; behind a binary one come those that are there.
+
+        Raises (when awaited):
+            ConnectionLost: as for `receive`.
+        """
+        return self._pipe.receive_many()
 
     async def ping(self, *, timeout_s: float) -> None:
         """Ask the other end for a sign of life, and wait for it.

@@ -54,19 +54,19 @@ def on_the_wire(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     from sage.transport import WebSocket
 
     seen: list[str] = []
-    send, receive = WebSocket.send, WebSocket.receive_any
+    send, receive = WebSocket.send, WebSocket.receive_many
 
     async def noting_send(self: WebSocket, text: str) -> None:
         seen.append(text)
         await send(self, text)
 
-    async def noting_receive(self: WebSocket) -> str | bytes:
-        message = await receive(self)
-        seen.append(str(message))
-        return message
+    async def noting_receive(self: WebSocket) -> list[str | bytes]:
+        messages = await receive(self)
+        seen.extend(map(str, messages))
+        return messages
 
     monkeypatch.setattr(WebSocket, "send", noting_send)
-    monkeypatch.setattr(WebSocket, "receive_any", noting_receive)
+    monkeypatch.setattr(WebSocket, "receive_many", noting_receive)
     return seen
 
 

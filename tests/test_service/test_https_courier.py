@@ -143,7 +143,7 @@ async def test_streams_need_a_websocket(secure, connecting):
         with pytest.raises(UsageError, match="WebSocket"):
             channel.stream()
         with pytest.raises(UsageError, match="WebSocket"):
-            await channel.send_record(b"")
+            await channel.send_records([b""])
         assert await channel.request(b"x") == b"echo:x"
 
 

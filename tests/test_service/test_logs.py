@@ -282,7 +282,7 @@ def secrets_seen(monkeypatch) -> list[bytes]:
 
 async def be_refused_in_a_stream(connecting) -> None:
     async with connecting as channel, channel.stream() as stream:
-        await channel.send_record(os.urandom(100))
+        await channel.send_records([os.urandom(100)])
         await stream.receive()
 
 

@@ -10,12 +10,16 @@ import pytest
 from sage.errors import (
     ConnectionLost,
     DeadlineExceeded,
+    PeerError,
     RemoteFailure,
     SessionExpired,
     UsageError,
 )
 from sage.limits import STREAM_QUEUE_BYTES, STREAM_QUEUE_RECORDS
 from sage.service import ClientConfig, Clock, ServiceConfig, Stream
+from sage.session import Session
+from sage.transport import Records
+from sage.types import Role
 
 MIB = 1024 * 1024
 
@@ -62,6 +66,105 @@ async def test_what_is_sent_arrives_in_order(running, connecting, aead, ada):
             assert await stream.receive() == b""
             assert stream.closed
         assert await channel.request(b"still here") == b"echo:still here"
+
+
+async def test_many_at_once(running, connecting):
+    """What is sent together arrives in order, however it is received."""
+
+    async def handler(stream: Stream) -> None:
+        while records := await stream.receive_many():
+            await stream.send_many(reversed(records))
+
+    async with (
+        running(stream_handler=handler) as url,
+        connecting(url) as channel,
+        channel.stream() as stream,
+    ):
+        sizes = [1, 70_000, *[1000] * 200, MIB, 3, *[200_000] * 9]
+        bodies = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
+        await stream.send_many([])
+        await stream.send_many(bodies)
+        returned: list[bytes] = []
+        while len(returned) < len(bodies):
+            returned += await stream.receive_many()
+        assert sorted(returned) == sorted(bodies)
+        await stream.send_many(iter([b"1", bytearray(b"2"), memoryview(b"3")]))
+        await stream.end()
+        last = [data async for data in stream]
+        assert sorted(last) == [b"1", b"2", b"3"]
+        assert await stream.receive_many() == []
+        with pytest.raises(UsageError):
+            await stream.send_many([b"4"])
+
+
+async def test_one_that_is_none_keeps_all_from_being_sent(running, connecting):
+    async with (
+        running(stream_handler=echo_stream) as url,
+        connecting(url) as channel,
+        channel.stream() as stream,
+    ):
+        for wrong in (b"", bytes(MIB + 1), "text", None):
+            with pytest.raises(UsageError):
+                await stream.send_many([b"x" * 60_000, b"y" * 60_000, wrong])
+        await stream.send_many([b"z"])
+        assert await stream.receive() == b"z"
+
+
+async def test_many_wait_for_a_receiver_and_are_bounded(running, connecting):
+    going = asyncio.Event()
+    received = []
+
+    async def handler(stream: Stream) -> None:
+        await going.wait()
+        received.extend([len(data) async for data in stream])
+
+    async with (
+        running(stream_handler=handler) as url,
+        connecting(url) as channel,
+        channel.stream() as stream,
+    ):
+        sending = asyncio.create_task(stream.send_many([bytes(MIB)] * 64))
+        await asyncio.sleep(0.5)
+        assert not sending.done()
+        assert (
+            channel._courier._socket._pipe._transport.get_write_buffer_size() < 3 * MIB
+        )
+        going.set()
+        await sending
+    assert received == [MIB] * 64
+
+
+async def test_the_end_comes_behind_what_waits_for_room():
+    """A receiver that empties a full queue is not told of an end too early."""
+    records = [b"%d" % number for number in range(3 * STREAM_QUEUE_RECORDS)]
+    seed = bytes(32)
+    ours, theirs = (
+        Session.stream(seed, seed, bytes(16), role, "chacha20poly1305")
+        for role in (Role.INITIATOR, Role.RESPONDER)
+    )
+    sender = Records(ours)
+    stream = Stream(theirs, id="x", peer="p", carrier=None, clock=Clock())
+    first = sender.seal_many(records[:STREAM_QUEUE_RECORDS], now=Clock().now())
+    await stream.feed(first)
+    rest = sender.seal_many(records[STREAM_QUEUE_RECORDS:], now=Clock().now())
+    feeding = asyncio.create_task(stream.feed([*rest, sender.end(now=Clock().now())]))
+    await asyncio.sleep(0)
+    assert [data async for data in stream] == records
+    await feeding
+
+
+async def test_what_came_before_a_bad_record_is_received():
+    seed = bytes(32)
+    ours, theirs = (
+        Session.stream(seed, seed, bytes(16), role, "chacha20poly1305")
+        for role in (Role.INITIATOR, Role.RESPONDER)
+    )
+    sender = Records(ours)
+    stream = Stream(theirs, id="x", peer="p", carrier=None, clock=Clock())
+    good = sender.seal_many([b"1", b"2"], now=Clock().now())
+    with pytest.raises(PeerError):
+        await stream.feed([*good, bytes(len(good[0]))])
+    assert await stream.receive_many() == [b"1", b"2"]
 
 
 async def test_requests_go_on_beside_a_stream(running, connecting):

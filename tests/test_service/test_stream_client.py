@@ -29,8 +29,8 @@ class Carrier:
     def __init__(self) -> None:
         self.peer, self.given_up = None, None
 
-    async def send_record(self, record):
-        await self.peer.feed(record)
+    async def send_records(self, records):
+        await self.peer.feed(records)
 
     async def give_up(self, error):
         self.given_up = error
@@ -108,7 +108,7 @@ async def test_a_refused_opening_leaves_the_channel_alone():
         await pair.client.open("chacha20poly1305").__aenter__()
     assert pair.carrier.given_up is None
     with pytest.raises(ProtocolError) as failure:
-        await pair.client.feed(bytes(36))
+        await pair.client.feed([bytes(36)])
     assert failure.value.code == "frame.malformed"
     async with pair.client.open("chacha20poly1305") as stream:
         await stream.send(b"x")

@@ -32,8 +32,8 @@ class Wire:
         self.sent: list[bytes] = []
         self.given_up: list[str] = []
 
-    async def send_record(self, record):
-        self.sent.append(record)
+    async def send_records(self, records):
+        self.sent.extend(records)
 
     async def give_up(self, error):
         self.given_up.append(str(error))
@@ -68,7 +68,7 @@ async def test_no_handler_no_stream():
     assert refusal(host) == "policy_denied"
     assert host.expires_at is None
     with pytest.raises(ProtocolError) as failure:
-        await host.feed(bytes(36))
+        await host.feed([bytes(36)])
     assert failure.value.code == "frame.malformed"
 
 
@@ -121,7 +121,7 @@ async def test_a_handler_takes_what_arrived_before_the_connection_ended():
     host.grant(asked, session=v10(), peer=ADA)()
     client = v10(Role.INITIATOR).derive_stream(asked.stream_id, asked.aead)
     for data in (b"1", b"2", b""):
-        await host.feed(client.seal(data))
+        await host.feed([client.seal(data)])
     await host.finish(limit_s=1)
     assert received == [b"1", b"2"]
     assert not wire.given_up

@@ -140,6 +140,38 @@ async def test_a_full_queue_stops_the_reading_and_an_empty_one_goes_on():
     line.abort()
 
 
+async def test_many_are_received_and_sent_in_one_go():
+    line = Line()
+    pipe, _ = pipe_on(line)
+    arrived = [b"1", b"2", "three", "four", b"5"]
+    for message in arrived:
+        text = isinstance(message, str)
+        data = message.encode() if text else message
+        pipe.data_received(masked(data, Opcode.TEXT if text else Opcode.BINARY))
+    received = [await pipe.receive_many(timeout_s=1) for _ in range(4)]
+    # A text may be a long request: each alone, so that no more of them are held.
+    assert received == [[b"1", b"2"], ["three"], ["four"], [b"5"]]
+    with pytest.raises(DeadlineExceeded):
+        await pipe.receive_many(timeout_s=0.01)
+    while line.reading:
+        pipe.data_received(masked(b"x"))
+    held = await pipe.receive_many()
+    assert set(held) == {b"x"}
+    assert line.reading
+    await pipe.send(*held, text=False, timeout_s=1)
+    await pipe.send(b"a", b"b", text=True, timeout_s=1)
+    sent = [(frame.opcode, bytes(frame.data)) for frame in frames_of(line)]
+    assert sent == [
+        *[(Opcode.BINARY, b"x")] * len(held),
+        (Opcode.TEXT, b"a"),
+        (Opcode.TEXT, b"b"),
+    ]
+    pipe.data_received(masked(b"\x03\xe8", Opcode.CLOSE))
+    with pytest.raises(ConnectionLost):
+        await pipe.send(b"c", b"d", text=False, timeout_s=1)
+    line.abort()
+
+
 async def test_a_wait_has_an_end_and_loses_nothing():
     line = Line()
     pipe, _ = pipe_on(line)

@@ -25,15 +25,15 @@ NOW = 1.0
 _ids = count(1)
 
 
+def derive(role: Role, number: int) -> Session:
+    session = Session.v0_10(bytes(32), bytes(32), role, now=0.0)
+    stream_id = number.to_bytes(16, "big")
+    return session.derive_stream(stream_id, "chacha20poly1305", now=0.0)
+
+
 def pair() -> tuple[Session, Session]:
-    stream_id = next(_ids).to_bytes(16, "big")
-    ours, theirs = (
-        Session.v0_10(bytes(32), bytes(32), role, now=0.0).derive_stream(
-            stream_id, "chacha20poly1305", now=0.0
-        )
-        for role in (Role.INITIATOR, Role.RESPONDER)
-    )
-    return ours, theirs
+    number = next(_ids)
+    return derive(Role.INITIATOR, number), derive(Role.RESPONDER, number)
 
 
 def ends() -> tuple[Records, Records]:
@@ -48,6 +48,85 @@ def test_there_and_back():
         assert ada.open(grace.seal(b"-%d" % n, now=NOW), now=NOW) == b"-%d" % n
     assert ada.record_max_bytes == 1024 * 1024 + 36
     assert ada.expires_at == NOW + 600
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=12))
+def test_many_at_once_are_as_many_one_by_one(plaintexts):
+    ada, grace = ends()
+    sealed = ada.seal_many(plaintexts, now=NOW)
+    assert [record[:8] for record in sealed] == [
+        number.to_bytes(8, "big") for number in range(len(plaintexts))
+    ]
+    assert grace.open_many(sealed, now=NOW) == (plaintexts, None)
+
+
+@given(st.data())
+def test_what_happens_to_many_happens_to_each(data):
+    """Whatever becomes of records on the way: opened together, opened singly."""
+    number = next(_ids)
+    ada = Records(derive(Role.INITIATOR, number))
+    grace, single = (Records(derive(Role.RESPONDER, number)) for _ in range(2))
+    sent = [ada.seal(b"%d" % number, now=NOW) for number in range(6)]
+    if data.draw(st.booleans()):
+        sent.append(ada.end(now=NOW))
+    change = st.sampled_from(["keep", "drop", "twice", "flip", "cut", "swap", "empty"])
+    arrived: list[bytes] = []
+    for record in sent:
+        what = data.draw(change)
+        if what == "drop":
+            continue
+        bent = {
+            "flip": record[:-1] + bytes([record[-1] ^ 1]),
+            "cut": record[: data.draw(st.integers(0, 40))],
+            "empty": b"",
+        }.get(what, record)
+        arrived.append(bent)
+        if what == "twice":
+            arrived.append(record)
+        if what == "swap" and len(arrived) > 1:
+            arrived[-2:] = arrived[:-3:-1]
+    opened, error = [], None
+    for record in arrived:
+        try:
+            opened.append(single.open(record, now=NOW))
+        except SageError as exc:
+            error = exc
+            break
+    found, wrong = grace.open_many(arrived, now=NOW)
+    assert found == opened
+    assert (type(wrong), str(wrong)) == (type(error), str(error))
+    assert grace.in_ended == single.in_ended
+
+
+@pytest.mark.parametrize("wrong", [b"", "text", 7, None, bytes(1024 * 1024 + 1)])
+def test_what_cannot_be_measured_is_not_sealed(wrong):
+    ada, _ = ends()
+    with pytest.raises(UsageError):
+        ada.measure([b"good", wrong])
+    assert ada.measure([b"1", bytearray(22), memoryview(bytes(1024 * 1024))]) == [
+        1,
+        22,
+        1024 * 1024,
+    ]
+
+
+def test_many_over_a_seam_and_after_the_end():
+    ada, grace = ends()
+    assert grace.open_many(ada.seal_many([b"1", b"2"], now=NOW), now=NOW)[1] is None
+    ours, theirs = pair()
+    grace.expect(theirs)
+    before = ada.seal_many([b"3"], now=NOW)
+    ada.expect(ours)
+    ada.switch(ours)
+    sealed = [*before, *ada.seal_many([b"4", b"5"], now=NOW), ada.end(now=NOW)]
+    assert grace.open_many(sealed, now=NOW) == ([b"3", b"4", b"5", b""], None)
+    with pytest.raises(UsageError, match="has ended"):
+        ada.seal_many([b"6"], now=NOW)
+    for late in (sealed[:1], sealed):
+        opened, error = grace.open_many(late, now=NOW)
+        assert not opened
+        assert isinstance(error, ProtocolError)
+    grace.close()
 
 
 def test_the_end_of_each_direction():

@@ -11,7 +11,6 @@ used so far, instead of an echo.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from .usage import USAGE_QUESTION, own_usage
@@ -34,35 +33,7 @@ async def respond(message: Message) -> bytes:
 
 async def respond_stream(stream: Stream) -> None:
     """Count records, and say how many, until the peer ends."""
-    counting = _Counting(stream)
-    telling = asyncio.create_task(counting.tell())
-    try:
-        await counting.count()
-    finally:
-        telling.cancel()
-        await asyncio.wait([telling])
-    await counting.tell_last()
-
-
-class _Counting:
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._counted = self._told = 0
-        self._more = asyncio.Event()
-
-    async def count(self) -> None:
-        async for _ in self._stream:
-            self._counted += 1
-            self._more.set()
-
-    async def tell(self) -> None:
-        """Tell the count whenever `count` has to wait for more."""
-        while True:
-            await self._more.wait()
-            self._more.clear()
-            await self.tell_last()
-
-    async def tell_last(self) -> None:
-        if self._told < self._counted:
-            self._told = self._counted
-            await self._stream.send(self._counted.to_bytes(COUNT_BYTES, "big"))
+    counted = 0
+    while records := await stream.receive_many():
+        counted += len(records)
+        await stream.send(counted.to_bytes(COUNT_BYTES, "big"))

@@ -103,8 +103,7 @@ class _Carrying:
             self._tally.send(batch)
             # All at once: where a send fails, those behind it have failed with it.
             self._waiting.extend(batch)
-            for _ in batch:
-                await stream.send(self._payload)
+            await stream.send_many([self._payload] * len(batch))
         counting.result()
         raise ProtocolError("the service ended", code=Code.FRAME_MALFORMED)
 
