@@ -126,6 +126,41 @@ def test_the_extra_that_is_named_is_all_that_is_missing(
     assert found == attribute
 
 
+WITHOUT_HTTP = """
+import asyncio, sys
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"http_sf", "aiohttp"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Without())
+import sage
+ada = sage.Agent.generate("did:sage:web:agents.example:ada")
+async def main():
+    async with sage.connect(
+        "https://localhost:1/sage",
+        agent=ada,
+        peer="did:sage:web:agents.example:grace",
+        resolver=sage.MemoryResolver([ada.record]),
+    ):
+        pass
+try:
+    asyncio.run(main())
+except sage.errors.ConfigError as exc:
+    print(exc)
+"""
+
+
+def test_a_channel_over_https_names_the_extra() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_HTTP],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.endswith("needs aiohttp: pip install 'sage-secure[http]'\n")
+
+
 # --- the table of extras -----------------------------------------------------------
 
 DEVELOPERS = {"all", "test", "lint", "docs", "bench", "fuzz", "dev"}

@@ -243,7 +243,6 @@ def trusting(authorities: Path | None) -> ssl.SSLContext:
     Raises:
         ConfigError: the file cannot be read, or holds no certificate.
     """
-    require_regular(authorities)
     return tls_context(None if authorities is None else str(authorities))
 
 
@@ -269,7 +268,6 @@ async def resolving(
         ConfigError: the host map or the folder cannot be read.
     """
     if records is None:
-        require_regular(host_map)
         names = {} if host_map is None else transport.load_host_map(host_map)
         resolver = transport.WebResolver(
             host_map=names,

@@ -87,12 +87,14 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
 
     async def _courier(self) -> Courier:
         if self._url.startswith("https:"):
+            # First, for it says which extra is missing.
+            client = self._https or open_https(self._config.https, tls=self._tls)
             # Not at the top: a channel over a WebSocket needs no HTTP libraries.
             from .https_courier import HttpsCourier
 
             return HttpsCourier(
                 self._url,
-                client=self._https or open_https(self._config.https, tls=self._tls),
+                client=client,
                 owned=self._https is None,
                 find_key=self._agent.find_signing_key,
                 unix_time=self._clock.unix_time,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pathlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -16,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ConfigError
+from ..identity.files import read_regular
 from ..limits import (
     FIRST_MESSAGE_TIMEOUT_S,
     HTTP_HEAD_MAX_BYTES,
@@ -227,6 +229,9 @@ def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
+        # OpenSSL would wait for whoever writes to a pipe.
+        for file in (certificate, certificate if key is None else key):
+            read_regular(pathlib.Path(file), 0)
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError(

@@ -19,8 +19,12 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import ConfigError, ConnectFailed
+from ..identity.files import read_regular, reason
 
 __all__ = ["HostAddress", "HostMap", "is_public", "resolve_address", "tls_context"]
+
+# The authorities of the whole web are 250 KB.
+_PEM_MAX_BYTES = 4 * 1024 * 1024
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -95,11 +99,17 @@ def tls_context(ca: str | None = None) -> ssl.SSLContext:
         ca: a PEM file with the only authorities to trust; ``None`` for the system's.
 
     Raises:
-        ConfigError: the file is missing or holds no certificate.
+        ConfigError: the file is missing, no regular file, or holds no certificate.
     """
     try:
-        context = ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError) as exc:
-        raise ConfigError(f"cannot read certificate authorities from {ca}") from exc
+        # Read here: OpenSSL would wait for whoever writes to a pipe.
+        pem = None if ca is None else read_regular(Path(ca), _PEM_MAX_BYTES).decode()
+        if pem == "":
+            raise ValueError("it is empty")
+        context = ssl.create_default_context(cadata=pem)
+    except (OSError, ValueError) as exc:  # ssl.SSLError is the first
+        raise ConfigError(
+            f"cannot read certificate authorities from {ca}: {reason(exc)}"
+        ) from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 
 from ..encoding import parse_strict
 from ..errors import ConfigError, DecodeError
+from ..identity.files import read_regular
 from .address import HostAddress, HostMap, tls_context
 
 __all__ = ["load_host_map"]
@@ -34,8 +35,7 @@ def load_host_map(path: str | os.PathLike[str]) -> HostMap:
     """
     file = Path(path)
     try:
-        with file.open("rb") as stream:
-            value = parse_strict(stream.read(_MAX_BYTES + 1), max_bytes=_MAX_BYTES)
+        value = parse_strict(read_regular(file, _MAX_BYTES), max_bytes=_MAX_BYTES)
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
     except DecodeError as exc:

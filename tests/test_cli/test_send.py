@@ -97,7 +97,7 @@ def test_a_file_that_the_peer_cannot_take_is_1_and_named(
         ("--url", "http://127.0.0.1/", 2, "wss://"),
         ("--agent", "none", 3, "No such file"),
         ("--url", "wss://127.0.0.1:999999/sage", 2, "'--url'"),
-        ("--ca", "none", 3, "cannot read none: No such file"),
+        ("--ca", "none", 3, "authorities from none: No such file"),
         ("--ca", "/dev/null", 3, "/dev/null is not a regular file"),
         ("--host-map", "none", 3, "cannot read"),
         ("--to", "did:sage:web:agents.example:nobody", 4, "record.not-found"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 
 import pytest
@@ -38,6 +39,18 @@ async def test_a_port_that_is_taken(tls, caplog):
     async with serving(app, certificate=tls.certificate) as port:
         with pytest.raises(ConfigError):
             async with serving(app, certificate=tls.certificate, port=port):
+                pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+async def test_nobody_waits_for_a_pipe(tmp_path, tls):
+    os.mkfifo(tmp_path / "pipe")
+    for files in (
+        {"certificate": tmp_path / "pipe"},
+        {"certificate": tls.certificate, "key": tmp_path / "pipe"},
+    ):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            async with serving(app, **files):
                 pass
 
 

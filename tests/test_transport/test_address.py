@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import ssl
 
 import pytest
+import trustme
 
 from sage.errors import ConfigError, ConnectFailed
 from sage.transport import HostAddress
@@ -78,6 +81,23 @@ async def test_localhost_is_refused_but_for_the_host_map():
 def test_a_missing_authority_file(tmp_path):
     with pytest.raises(ConfigError):
         tls_context(str(tmp_path / "none.pem"))
-    (tmp_path / "empty.pem").write_text("")
-    with pytest.raises(ConfigError):
-        tls_context(str(tmp_path / "empty.pem"))
+    for data in (b"", b"no certificate", b"\xff\xfe"):
+        (tmp_path / "wrong.pem").write_bytes(data)
+        with pytest.raises(ConfigError, match=r"wrong\.pem"):
+            tls_context(str(tmp_path / "wrong.pem"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_nobody_waits_for_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        tls_context(str(tmp_path / "pipe"))
+
+
+def test_the_files_authorities_and_no_others(tmp_path):
+    certificates = [trustme.CA().cert_pem.bytes() for _ in range(2)]
+    (tmp_path / "two.pem").write_bytes(b"# ours\n" + b"\n".join(certificates))
+    context = tls_context(str(tmp_path / "two.pem"))
+    assert context.cert_store_stats()["x509_ca"] == 2
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
