@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,7 @@ from .options import (
     load_agent,
     require_regular,
 )
-from .running import announce, log_to_stderr, run_until_stopped
+from .running import announce, log_to_stderr, run_service, run_until_stopped
 
 __all__ = ["registry"]
 
@@ -56,7 +55,7 @@ def serve(
         url = f"https://{address}"
         announce(f"serving {folder} at {url}", as_json=json_ready, url=url)
 
-    return asyncio.run(
+    return run_service(
         run_until_stopped(
             service.Registry(folder),
             certificate=certificate,

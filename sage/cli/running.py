@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import importlib
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import service
 from .exits import Exit
@@ -24,9 +26,25 @@ __all__ = [
     "LogFormat",
     "announce",
     "log_to_stderr",
+    "run_service",
     "run_until_stopped",
     "stopped_like_ctrl_c",
 ]
+
+
+T = TypeVar("T")
+
+
+def run_service(main: Coroutine[Any, Any, T]) -> T:
+    """Run the main coroutine of a service, on uvloop where it is installed.
+
+    Not for whoever waits for less than a millisecond, which its timers round up to.
+    """
+    make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
+    with contextlib.suppress(ImportError):
+        make_loop = importlib.import_module("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        return runner.run(main)
 
 
 async def run_until_stopped(

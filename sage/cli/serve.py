@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -35,7 +34,7 @@ from .options import (
     resolving,
 )
 from .receiver import Receiver
-from .running import LogFormat, announce, log_to_stderr, run_until_stopped
+from .running import LogFormat, announce, log_to_stderr, run_service, run_until_stopped
 from .saving import SaveFolder
 
 __all__ = ["serve"]
@@ -158,7 +157,7 @@ def serve(
                         ready=ready,
                     )
 
-        return asyncio.run(run())
+        return run_service(run())
 
 
 @contextlib.asynccontextmanager

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync import client
 
-from sage.cli.running import LineFormatter, announce
+from sage.cli.running import LineFormatter, announce, run_service
 
 from .conftest import House, one_line, run_process, running
 
@@ -29,6 +30,18 @@ def start(house: House, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_the_loop_is_uvloops_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def loop_module() -> str:
+        return type(asyncio.get_running_loop()).__module__
+
+    if sys.platform != "win32":
+        assert run_service(loop_module()) == "uvloop"
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # as if it were not installed
+    assert run_service(loop_module()).startswith("asyncio.")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +25,7 @@ from ..options import (
     load_agent,
     require_regular,
 )
-from ..running import announce, log_to_stderr, run_until_stopped
+from ..running import announce, log_to_stderr, run_service, run_until_stopped
 from .descriptors import allow_connections
 from .responder import respond, respond_stream
 
@@ -97,7 +96,7 @@ def loadtest_service(
             app, certificate=certificate, key=key, host=host, port=port, ready=ready
         )
 
-    return asyncio.run(run())
+    return run_service(run())
 
 
 def _authority(host: str, port: int) -> str:
