@@ -32,6 +32,7 @@ from typing import Final
 
 from ..errors import UsageError
 from ..identity import (
+    KEM_ALGORITHM,
     AgentRecord,
     KemKey,
     SigningKey,
@@ -139,8 +140,8 @@ class Rotation:
         Raises:
             UsageError: before its time, when what is saved was published once more
                 and nothing else was done; or the record is not active, has no usable
-                key to endorse with, or has no room left; or the last signing key would
-                be revoked, because one of each pair was.
+                key to endorse with, or has no room left; or the last signing or KEM
+                key would be revoked, because one of each pair was.
             ConfigError, ResolutionError: from ``save`` or ``publish``. The step may
                 be taken again.
         """
@@ -191,6 +192,8 @@ class Rotation:
                 record = revoke_key(ring.record, entry.name, unix_time=unix_time)
                 if record.state == "deactivated":
                     raise UsageError(f"{entry.name} is the last signing key")
+                if isinstance(key, KemKey) and not _has_kem_key(record):
+                    raise UsageError(f"{entry.name} is the last KEM key")
                 # The time of the switch stays: half a revocation is not a step.
                 self._move(replace(ring, record=record), ring.moved_at)
         ring = self._agent.ring
@@ -251,6 +254,13 @@ def _switched_back(ring: KeyRing) -> KeyRing:
 def _is_good(ring: KeyRing, pair: KeyPair | None) -> bool:
     entries = [ring.record.entry(_name(key)) for key in pair or ()]
     return all(entry is not None and entry.state == "accepted" for entry in entries)
+
+
+def _has_kem_key(record: AgentRecord) -> bool:
+    return any(
+        entry.alg == KEM_ALGORITHM and entry.state == "accepted"
+        for entry in record.keys
+    )
 
 
 # New handshakes take the usable key whose name sorts first (REG-02), and names are

@@ -240,6 +240,31 @@ def test_a_rotation_does_not_end_the_agent(house: House) -> None:
     assert agent.record.state == house.on_file().state == "active"
 
 
+@pytest.mark.parametrize(
+    ("steps", "gone", "last"),
+    [(2, ("sign-0999", "kem-1"), "kem-0999"), (3, ("sign-1", "kem-0999"), "kem-1")],
+)
+def test_a_rotation_leaves_a_key_for_peers(
+    house: House, steps: int, gone: tuple[str, str], last: str
+) -> None:
+    agent = house.load()
+    rotation = house.rotation(agent)
+    for _ in STAGES[:steps]:
+        rotation.step(unix_time=1, early=True)
+    record = agent.record
+    for name in gone:
+        record = revoke_key(record, name, unix_time=1)
+        house.publish(record)
+    agent.adopt(agent.with_record(record).ring)
+    with pytest.raises(UsageError, match=f"{last} is the last KEM key"):
+        rotation.step(unix_time=1, early=True)
+    assert house.on_file().select_kem_key(1).kid == f"{DID}#{last}"
+    # Whoever asks for it gets it, and the rotation is over.
+    record = revoke_key(record, last, unix_time=1)
+    agent.adopt(agent.with_record(record).ring)
+    assert rotation.step(unix_time=1, early=True) is Stage.SETTLED
+
+
 # --- crashes ---------------------------------------------------------------------
 
 
