@@ -145,6 +145,8 @@ class Stream:
         """
         rows = list(records)
         ends = _batches(self._records.measure(rows))
+        # As it was measured: an array that is emptied while we wait would be the end.
+        rows = [row if type(row) is bytes else bytes(row) for row in rows]
         await self._sending.acquire()
         try:
             for first, last in pairwise(ends):

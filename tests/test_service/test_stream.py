@@ -110,6 +110,26 @@ async def test_one_that_is_none_keeps_all_from_being_sent(running, connecting):
         assert await stream.receive() == b"z"
 
 
+@pytest.mark.parametrize("later", [b"", b"2", bytes(MIB + 1)], ids=len)
+async def test_what_changes_while_it_waits_is_sent_as_it_was(
+    running, connecting, later
+):
+    """Emptied, it would be the end: the peer would take what it has for everything."""
+    async with (
+        running(stream_handler=echo_stream) as url,
+        connecting(url) as channel,
+        channel.stream() as stream,
+    ):
+        changing = bytearray(b"1")
+        async with stream._sending:  # as another call does
+            sending = asyncio.create_task(stream.send_many([b"0", changing]))
+            await asyncio.sleep(0)
+            changing[:] = later
+        await sending
+        await stream.send(b"3")
+        assert [await stream.receive() for _ in range(3)] == [b"0", b"1", b"3"]
+
+
 async def test_many_wait_for_a_receiver_and_are_bounded(running, connecting):
     going = asyncio.Event()
     received = []
