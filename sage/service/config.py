@@ -105,7 +105,8 @@ class ServiceConfig:
         https_endpoints: the ``https://`` URLs, whole, at which requests are answered
             over HTTPS; none by default. A signature covers the target that the client
             aimed at, and that is compared with these, never with what a proxy says.
-        max_https_requests: at once; a further one is refused.
+        max_https_requests: at once; a further one is refused. Half of them are for
+            strangers, all together, and no peer has more than half.
         max_https_sessions: over HTTPS, in all; a further handshake is refused.
         max_https_sessions_per_peer: of one peer; its oldest gives way.
         max_https_handshakes: sessions that were never used; the oldest gives way.

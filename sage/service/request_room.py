@@ -2,8 +2,9 @@
 
 A request is a stranger's until a signature proves whose it is, and a stranger may let
 its body and its record take their time. So strangers have half of the places and a
-quarter of the bytes that are read, all of them together, and no peer has more than a
-quarter of these either: however many come, and however slowly, others find room.
+quarter of the bytes that are read, all of them together, and no peer has more of
+either: however many come, and however slowly, others find room. A head that a peer has
+signed says nothing about how often it was sent.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ class RequestRoom:
     """
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
-        self._max_requests, self._max_strangers = max_requests, -(-max_requests // 2)
+        self._max_requests, self._max_each = max_requests, -(-max_requests // 2)
         self._max_bytes, self._max_bytes_each = max_bytes, max_bytes // 4
-        self._requests = self._strangers = self._bytes = 0
+        self._requests = self._bytes = 0
         # None stands for all strangers.
+        self._requests_of: Counter[Did | None] = Counter()
         self._bytes_of: Counter[Did | None] = Counter()
 
     @property
@@ -41,7 +43,7 @@ class RequestRoom:
     @property
     def is_crowded(self) -> bool:
         """Whether strangers have more than their places."""
-        return self._strangers > self._max_strangers
+        return self._requests_of[None] > self._max_each
 
     @contextmanager
     def enter(self) -> Iterator[Place]:
@@ -53,14 +55,25 @@ class RequestRoom:
         if self._requests >= self._max_requests:
             raise Overloaded("too many requests at once")
         self._requests += 1
-        self._strangers += 1
+        self._requests_of[None] += 1
         place = Place(self)
         try:
             yield place
         finally:
             place.release()
             self._requests -= 1
-            self._strangers -= place.peer is None
+            self._leave(place.peer)
+
+    def _move(self, peer: Did) -> None:
+        self._leave(None)
+        self._requests_of[peer] += 1
+        if self._requests_of[peer] > self._max_each:
+            raise Overloaded("too many requests at once of one peer")
+
+    def _leave(self, peer: Did | None) -> None:
+        self._requests_of[peer] -= 1
+        if not self._requests_of[peer]:
+            del self._requests_of[peer]
 
     def _take(self, peer: Did | None, count: int) -> None:
         self._bytes += count
@@ -91,12 +104,16 @@ class Place:
         self.peer: Did | None = None
 
     def give_to(self, peer: Did) -> None:
-        """Count it as this peer's from now on, which has proven to be its sender."""
+        """Count it as this peer's from now on, which has proven to be its sender.
+
+        Raises:
+            Overloaded: the peer has too much already; the request is to be given up.
+        """
         if self.peer is None:
-            self._room._strangers -= 1
             taken, self._taken = self._taken, 0
             self._room._release(None, taken)
             self.peer = peer
+            self._room._move(peer)
             self.take(taken)
 
     def take(self, count: int) -> None:

@@ -860,6 +860,25 @@ async def test_strangers_who_take_their_time_leave_room_for_peers(wired):
     assert held(wire) == 0
 
 
+async def test_one_signed_head_takes_no_more_than_half_of_the_places(wired):
+    """It may be sent any number of times: what it is good for once is behind it."""
+    async with (
+        wired(config={"max_https_requests": 8}) as wire,
+        AsyncExitStack() as slow,
+    ):
+        established = await wire.handshake()
+        data = _bytes(wire.wrap(sealed(wire.agent, established, bytes(100_000))))
+        begun = data[: data.index(b"\r\n\r\n") + 5]
+        for _ in range(4):
+            await slow.enter_async_context(sending(wire, begun))
+        await waited(lambda: held(wire) == 4)
+        assert (await wire.raw(begun)).startswith(b"HTTP/1.1 503")
+        other = sage.Agent.generate("did:sage:web:agents.example:other")
+        wire.resolver.publish(other.record)
+        wire.agent = other
+        assert await wire.is_well()
+
+
 async def test_strangers_whose_records_take_their_time_leave_room(wired, resolver):
     """Until its signature is verified, a request is nobody's."""
     waiting = asyncio.Event()
@@ -877,12 +896,12 @@ async def test_strangers_whose_records_take_their_time_leave_room(wired, resolve
             stranger = sage.Agent.generate(f"did:sage:web:slow.example:x{number}")
             sent = wire.wrap(sign(header(stranger), stranger.signing_key), stranger)
             posts.append(asyncio.create_task(wire.post(sent)))
-        await waited(lambda: wire.service._https._room._strangers == 2)
+        await waited(lambda: wire.service._https._room._requests_of[None] == 2)
         request = sealed(wire.agent, established, b"x")
         assert await wire.expect_answer(established, request) == b"echo:x"
         waiting.set()
         assert [(await post).status for post in posts] == [401, 401]
-        assert wire.service._https._room._strangers == 0
+        assert wire.service._https._room._requests_of[None] == 0
 
 
 async def test_a_record_that_is_not_to_be_had_ends_the_session(wired, resolver):

@@ -40,6 +40,22 @@ def test_strangers_have_half_of_them(places, strangers):
     assert not room.is_crowded
 
 
+@pytest.mark.parametrize(("places", "each"), [(1, 1), (2, 1), (3, 2), (8, 4)])
+def test_so_has_each_peer(places, each):
+    room = RequestRoom(places, 100)
+    with ExitStack() as stack:
+        for _ in range(each):
+            stack.enter_context(room.enter()).give_to(ADA)
+        if places > each:
+            with room.enter() as more, pytest.raises(Overloaded, match="one peer"):
+                more.give_to(ADA)
+            with room.enter() as other:
+                other.give_to(BOB)
+    with room.enter() as place:
+        place.give_to(ADA)
+    assert not room._requests_of
+
+
 def test_nobody_has_more_than_a_quarter_of_the_bytes():
     room = RequestRoom(9, 100)
     with ExitStack() as stack:
@@ -129,4 +145,6 @@ def test_the_counts_are_those_of_a_model(steps):
         assert room.is_crowded == (strangers > 2)
     for _, stack in open_places.values():
         stack.close()
-    assert (room.bytes, room.is_crowded, dict(room._bytes_of)) == (0, False, {})
+    assert (room.bytes, room.is_crowded) == (0, False)
+    assert not room._bytes_of
+    assert not room._requests_of
