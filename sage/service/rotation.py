@@ -113,9 +113,10 @@ class Rotation:
     def not_before(self) -> int:
         """Wall seconds from which on the next step may be taken; 0 for at once.
 
-        The rest of a step that was cut off may be taken at once.
+        The rest of a step that was cut off may be taken at once, and so may the way
+        back from a pair that was revoked: the old one is good, and none is taken away.
         """
-        if self._is_cut_off:
+        if self._is_cut_off or self._must_go_back:
             return 0
         waits = {Stage.ANNOUNCED: ROTATION_SETTLE_S, Stage.SWITCHED: self._overlap_s}
         wait = waits.get(self.stage)
@@ -168,16 +169,26 @@ class Rotation:
             self._move(_switched(ring), moment())
         elif stage is Stage.ANNOUNCED:
             self._revoke(ring.following, unix_time)
-        elif _is_good(ring, ring.current) or not _is_good(ring, ring.retired):
-            self._revoke(ring.retired, unix_time)
-        else:
+        elif self._must_go_back:
             self._move(_switched_back(ring), moment())
+        else:
+            self._revoke(ring.retired, unix_time)
         return self.stage
 
     @property
     def _is_cut_off(self) -> bool:
         """Whether an announcement is saved of which nobody knows that it came out."""
         return self.stage is Stage.ANNOUNCED and not self._agent.ring.announced
+
+    @property
+    def _must_go_back(self) -> bool:
+        """Whether the pair in use was revoked, and the one before it was not."""
+        ring = self._agent.ring
+        return (
+            ring.retired is not None
+            and _is_good(ring, ring.retired)
+            and not _is_good(ring, ring.current)
+        )
 
     def _note_publication(self, moved_at: int) -> None:
         """Save that it succeeded, and when, for whoever waits from there on."""
