@@ -9,8 +9,7 @@ this one has chosen so; `docs/explanation/caching.md` says what it means.
   say for those who say so. Older ones are never served, whatever the registry does.
 * **One read at a time** for each agent. Who asks meanwhile waits for the same one, and
   gets the same answer, good or bad. Who gives up leaves the others waiting.
-* **So many reads** at once, and where they are too many, those for agents that are not
-  known give way, of the registry that has the most (`reads`): names cost nothing.
+* **So many reads** at once; where there would be more, the oldest gives way (`reads`).
 * **Ahead of its end** a reading that is still in use is taken again, beside those who
   use it, so that nobody waits for a busy agent.
 * **"Not there"** is an answer as well, for a second, kept apart from the readings, so
@@ -24,7 +23,6 @@ this one has chosen so; `docs/explanation/caching.md` says what it means.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import logging
 from dataclasses import dataclass
@@ -116,9 +114,9 @@ class CachingResolver:
         self._timeout_s = timeout_s
         self._kept: Cache[_Kept] = Cache(max_entries)
         self._refused: Cache[SageError] = Cache(max_entries)
-        self._reads = Reads(RESOLUTION_READS_MAX)
         self._closed = False
         self.statistics = ResolverStatistics()
+        self._reads = Reads(RESOLUTION_READS_MAX, self._count_failure)
 
     @property
     def reuse_s(self) -> float:
@@ -140,7 +138,7 @@ class CachingResolver:
 
         Raises:
             ResolutionError: as `Resolver.resolve`; ``record.unreachable`` also where
-                256 reads are under way and this one has to give way, or after `close`.
+                256 newer reads have begun before this one ended, or after `close`.
             UsageError: ``did`` is not a `str`.
         """
         limit = self._reuse_s if max_age_s is None else max_age_s
@@ -226,20 +224,18 @@ class CachingResolver:
             outcome = await self._ask(read.did, read.began_at)
         except SageError as exc:
             outcome = exc
-        except asyncio.CancelledError:
-            self.statistics.failures += 1
-            raise
         except Exception:
             logger.exception("a resolver failed in a way that it should not")
             outcome = unreachable("the resolver failed")
         wanted = self._reads.is_current(read)
-        if isinstance(outcome, SageError):
-            self.statistics.failures += 1
-            if wanted:
-                self._keep_refusal(read.did, outcome, read.began_at)
-        else:
+        if not isinstance(outcome, SageError):
             self._keep(read.did, outcome, wanted=wanted)
+        elif wanted:
+            self._keep_refusal(read.did, outcome, read.began_at)
         return outcome
+
+    def _count_failure(self) -> None:
+        self.statistics.failures += 1
 
     async def _ask(self, did: str, now: float) -> Observation:
         question = self._resolver.resolve(did, now=now)

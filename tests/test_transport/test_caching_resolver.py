@@ -332,10 +332,15 @@ async def test_reads_under_way_are_bounded(cache, source):
         for number in range(RESOLUTION_READS_MAX)
     ]
     await turns()
-    assert await code_of(cache.resolve(ADA, now=1.0)) is Code.RECORD_UNREACHABLE
+    last = asyncio.create_task(cache.resolve(ADA, now=1.0))
+    await turns()
+    assert await code_of(asking[0]) is Code.RECORD_UNREACHABLE
+    assert cache.statistics.failures == 1
     source.gate.set()
-    await asyncio.gather(*asking, return_exceptions=True)
-    assert (await cache.resolve(ADA, now=1.0)).record.id == ADA
+    codes = [await code_of(task) for task in asking[1:]]
+    assert set(codes) == {Code.RECORD_NOT_FOUND}
+    assert (await last).record.id == ADA
+    assert cache.statistics.failures == RESOLUTION_READS_MAX
 
 
 # --- ahead ----------------------------------------------------------------------------
