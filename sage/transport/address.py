@@ -10,8 +10,11 @@ agents in a private network says so with a host map.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import ssl
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -20,6 +23,7 @@ from typing import TypeAlias
 
 from ..errors import ConfigError, ConnectFailed
 from ..identity.files import read_regular, reason
+from ..limits import RESOLUTION_READS_MAX
 
 __all__ = ["HostAddress", "HostMap", "is_public", "resolve_address", "tls_context"]
 
@@ -59,7 +63,8 @@ async def resolve_address(host: str, host_map: HostMap) -> tuple[str, int]:
     if mapped is not None:
         return mapped.address, mapped.port
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, 443)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(_look_ups(), socket.getaddrinfo, host, 443)
     except OSError as exc:
         raise ConnectFailed(f"{host} does not resolve: {exc.strerror}") from exc
     addresses = [str(entry[4][0]) for entry in found]
@@ -67,6 +72,21 @@ async def resolve_address(host: str, host_map: HostMap) -> tuple[str, int]:
     if not addresses or not all(map(is_public, addresses)):
         raise ConnectFailed(f"{host} resolves to an address that is not public")
     return addresses[0], 443
+
+
+@lru_cache(maxsize=1)
+def _look_ups() -> ThreadPoolExecutor:
+    """Return the threads that ask the system for addresses, one for each read.
+
+    The loop's own are six or so: strangers name the hosts, and a name server of theirs
+    that takes its time would keep everybody else from looking anything up.
+    """
+    return ThreadPoolExecutor(RESOLUTION_READS_MAX, thread_name_prefix="sage-look-up")
+
+
+if hasattr(os, "register_at_fork"):
+    # A child has none of its parent's threads.
+    os.register_at_fork(after_in_child=_look_ups.cache_clear)
 
 
 def is_public(address: str) -> bool:

@@ -6,11 +6,14 @@ import asyncio
 import os
 import socket
 import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import trustme
 
 from sage.errors import ConfigError, ConnectFailed
+from sage.limits import RESOLUTION_READS_MAX
 from sage.transport import HostAddress
 from sage.transport.address import is_public, resolve_address, tls_context
 
@@ -53,15 +56,55 @@ def test_not_public(address):
 
 
 def resolving(monkeypatch, *addresses):
-    async def getaddrinfo(host, port):
+    def getaddrinfo(host, port):
         return [(socket.AF_INET, 0, 0, "", (a, port)) for a in addresses]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 async def test_a_public_name(monkeypatch):
     resolving(monkeypatch, "1.1.1.1", "1.0.0.1")
     assert await resolve_address("agents.example", {}) == ("1.1.1.1", 443)
+
+
+async def test_names_that_hang_keep_nobody_from_looking_one_up(monkeypatch):
+    answered = threading.Event()
+
+    def getaddrinfo(host, port):
+        if host != "good.example":
+            answered.wait(20)
+        return [(socket.AF_INET, 0, 0, "", ("1.1.1.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    hanging = [
+        asyncio.create_task(resolve_address(f"x{number}.example", {}))
+        for number in range(RESOLUTION_READS_MAX - 1)
+    ]
+    try:
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0)
+            assert await resolve_address("good.example", {}) == ("1.1.1.1", 443)
+        assert not any(task.done() for task in hanging)
+    finally:
+        answered.set()
+        await asyncio.gather(*hanging)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+async def test_a_child_looks_names_up_with_threads_of_its_own(monkeypatch):
+    resolving(monkeypatch, "1.1.1.1")
+    await resolve_address("good.example", {})
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            # As in a worker: a loop of its own, none of the parent's threads.
+            with ThreadPoolExecutor(1) as alone:
+                found = alone.submit(asyncio.run, resolve_address("good.example", {}))
+                code = int(found.result(10) != ("1.1.1.1", 443))
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["1.1.1.1", "10.0.0.1"], []])
