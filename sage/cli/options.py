@@ -90,12 +90,19 @@ def check_url(text: str) -> str:
         well = bool(parts.hostname) and parts.port != 0
     except ValueError:
         well = False
-    if not well or parts.scheme not in ("wss", "https") or " " in text:
+    if "@" in text:  # a password is not said again
+        raise typer.BadParameter("the URL of a service has no user name")
+    if not well or parts.scheme not in ("wss", "https") or not _is_plain(text):
         raise typer.BadParameter(
             f"{text!r} is not a URL such as wss://host:port/sage, with a port"
             " from 1 to 65535"
         )
     return text
+
+
+def _is_plain(text: str) -> bool:
+    """Whether all of it can be printed, and nothing is a space."""
+    return text.isprintable() and " " not in text
 
 
 AgentFile: TypeAlias = Annotated[
@@ -230,6 +237,9 @@ def require_writable(*files: Path | None) -> None:
             continue
         try:
             is_new = not file.exists()
+            # Whoever reads from it would see its end. A shell's own is kept open.
+            if file.is_fifo() and not file.is_relative_to("/dev/fd"):
+                raise ConfigError(f"cannot write {file}: it is a named pipe")
             os.close(os.open(file, flags | getattr(os, "O_CLOEXEC", 0), 0o666))
             if is_new:
                 file.resolve().unlink()

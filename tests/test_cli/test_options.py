@@ -64,12 +64,18 @@ def test_a_url_is_one_of_a_service(url: str) -> None:
     [
         *("", "a.example", "http://a.example/", "ws://a.example/", "wss:///sage"),
         *("wss://a:999999", "wss://a:0/", "wss://a:x/", "wss://a:-1/", "wss://a b/"),
-        "wss://[::1/sage",
+        *("wss://[::1/sage", "wss://a/x\n", "wss://a/\tx"),
     ],
 )
 def test_what_nobody_could_connect_to_is_not_a_url(url: str) -> None:
     with pytest.raises(typer.BadParameter, match="with a port from 1 to 65535"):
         check_url(url)
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(typer.BadParameter) as caught:
+        check_url("wss://ada:secret@a.example/sage")
+    assert "secret" not in str(caught.value)
 
 
 def odd_files(folder: Path) -> list[Path]:
@@ -109,6 +115,17 @@ def test_a_file_that_can_be_written_stays_as_it_was(tmp_path: Path) -> None:
     assert old.read_text() == "what is there"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "old"]
     os.mkfifo(tmp_path / "pipe")
+    with (
+        open(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb"),
+        pytest.raises(ConfigError, match="it is a named pipe"),
+    ):
+        require_writable(tmp_path / "pipe")
+    ours, theirs = os.pipe()
+    require_writable(Path(f"/dev/fd/{theirs}"))
+    os.write(theirs, b"x")
+    assert os.read(ours, 9) == b"x"
+    os.close(ours)
+    os.close(theirs)
     for file in (tmp_path, tmp_path / "none" / "x", old / "x", tmp_path / "pipe"):
         with pytest.raises(ConfigError, match=f"cannot write {re.escape(str(file))}: "):
             require_writable(file)

@@ -832,7 +832,7 @@ async def test_naming_a_known_agent_buys_nothing(wired):
             wire.wrap(sign(its_own, stranger.signing_key), stranger), 413
         )
         bent = changed(long, signature=_flip(dict(long.fields)["Signature"]))
-        await wire.expect_refusal(bent)
+        await wire.expect_refusal(bent, 413)
         await wire.expect_refusal(changed(long, content_type="text/plain"), 400)
         assert held(wire) == 0
         assert (await wire.post(long)).status == 200
