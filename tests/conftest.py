@@ -8,6 +8,8 @@ skip, and so is an engine other than the one that ``SAGE_ENGINE`` names.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import importlib
 import os
@@ -16,7 +18,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -96,6 +98,19 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
     leaf.configure_cert(server)
     client = ssl.create_default_context(cafile=str(ca))
     return Tls(certificate, ca, client, server)
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run what is marked so on every event loop that a service may run on."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+        "asyncio": asyncio.new_event_loop
+    }
+    if item.get_closest_marker("every_loop") is not None:
+        with contextlib.suppress(ImportError):
+            factories["uvloop"] = importlib.import_module("uvloop").new_event_loop
+    return factories
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,6 +16,8 @@ from sage.limits import HTTP_HEAD_MAX_BYTES, UNAUTHENTICATED_MAX_BYTES
 from sage.service import hosting, serve, serving
 from sage.service.respond import respond_text
 
+pytestmark = pytest.mark.every_loop
+
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
