@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from sage.limits import WRITE_BUFFER_HIGH_BYTES
 from sage.transport.tls import TlsTransport, can_watch_sockets
 
+pytestmark = pytest.mark.every_loop
+
 
 class Noting(asyncio.Protocol):
     """Notes what it is told."""
