@@ -154,16 +154,20 @@ async def test_many_wait_for_a_receiver_and_are_bounded(running, connecting):
     assert received == [MIB] * 64
 
 
-async def test_the_end_comes_behind_what_waits_for_room():
-    """A receiver that empties a full queue is not told of an end too early."""
-    records = [b"%d" % number for number in range(3 * STREAM_QUEUE_RECORDS)]
+def one_way() -> tuple[Records, Stream]:
+    """Return what makes the records of a stream, and its receiver, without a wire."""
     seed = bytes(32)
     ours, theirs = (
         Session.stream(seed, seed, bytes(16), role, "chacha20poly1305")
         for role in (Role.INITIATOR, Role.RESPONDER)
     )
-    sender = Records(ours)
-    stream = Stream(theirs, id="x", peer="p", carrier=None, clock=Clock())
+    return Records(ours), Stream(theirs, id="x", peer="p", carrier=None, clock=Clock())
+
+
+async def test_the_end_comes_behind_what_waits_for_room():
+    """A receiver that empties a full queue is not told of an end too early."""
+    records = [b"%d" % number for number in range(3 * STREAM_QUEUE_RECORDS)]
+    sender, stream = one_way()
     first = sender.seal_many(records[:STREAM_QUEUE_RECORDS], now=Clock().now())
     await stream.feed(first)
     rest = sender.seal_many(records[STREAM_QUEUE_RECORDS:], now=Clock().now())
@@ -174,13 +178,7 @@ async def test_the_end_comes_behind_what_waits_for_room():
 
 
 async def test_what_came_before_a_bad_record_is_received():
-    seed = bytes(32)
-    ours, theirs = (
-        Session.stream(seed, seed, bytes(16), role, "chacha20poly1305")
-        for role in (Role.INITIATOR, Role.RESPONDER)
-    )
-    sender = Records(ours)
-    stream = Stream(theirs, id="x", peer="p", carrier=None, clock=Clock())
+    sender, stream = one_way()
     good = sender.seal_many([b"1", b"2"], now=Clock().now())
     with pytest.raises(PeerError):
         await stream.feed([*good, bytes(len(good[0]))])
