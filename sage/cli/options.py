@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import ssl
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -24,7 +23,6 @@ from ..identity import (
     read_private_file,
 )
 from ..identity.files import read_regular, reason
-from ..transport.address import tls_context
 
 __all__ = [
     "AgentFile",
@@ -46,7 +44,6 @@ __all__ = [
     "require_regular",
     "require_writable",
     "resolving",
-    "trusting",
 ]
 
 
@@ -245,15 +242,6 @@ def require_writable(*files: Path | None) -> None:
                 file.resolve().unlink()
         except (OSError, ValueError) as exc:
             raise ConfigError(f"cannot write {file}: {reason(exc)}") from exc
-
-
-def trusting(authorities: Path | None) -> ssl.SSLContext:
-    """Return a context that trusts a file's authorities, or the system's.
-
-    Raises:
-        ConfigError: the file cannot be read, or holds no certificate.
-    """
-    return tls_context(None if authorities is None else str(authorities))
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from .. import service
 from ..errors import ConfigError
+from ..transport.address import tls_context
 from .exits import Exit
 from .files import find_files
 from .options import (
@@ -24,7 +25,6 @@ from .options import (
     load_agent,
     require_writable,
     resolving,
-    trusting,
 )
 from .progress import showing_progress
 from .sending import Outcome, send_files
@@ -78,7 +78,7 @@ def send(
     if all(found.note for found in files):
         raise ConfigError(f"there is no file to send at {path}")
     require_writable(receipts)
-    console, tls = make_console(), trusting(ca)
+    console, tls = make_console(), tls_context(ca)
     sender = load_agent(agent, passphrase_file)
     domains = domain_of(sender.did), domain_of(to)
 

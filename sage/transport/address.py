@@ -112,7 +112,7 @@ def _embedded_ipv4(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
 
 
 @lru_cache(maxsize=256)
-def tls_context(ca: str | None = None) -> ssl.SSLContext:
+def tls_context(ca: Path | str | None = None) -> ssl.SSLContext:
     """Return a client context: TLS 1.2 or newer, names checked.
 
     Args:

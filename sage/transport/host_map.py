@@ -62,7 +62,7 @@ def _host(file: Path, name: str, entry: object) -> HostAddress:
         _refuse(file, f"the ca of {name} is not a file name")
     authorities = None if ca is None else file.parent / ca
     if authorities is not None:
-        tls_context(str(authorities))
+        tls_context(authorities)
     return HostAddress(address=address, port=port, ca=authorities)
 
 

@@ -138,7 +138,7 @@ class _Connection:
     async def open(cls, host: str, host_map: HostMap) -> _Connection:
         address, port = await resolve_address(host, host_map)
         ca = host_map[host].ca if host in host_map else None
-        context = tls_context(None if ca is None else str(ca))
+        context = tls_context(ca)
         try:
             streams = await asyncio.open_connection(
                 address, port, ssl=context, server_hostname=host

@@ -98,7 +98,6 @@ class Reads:
             ask: reads it; called with the new read, and raises nothing.
             now: monotonic seconds.
             known: whether a reading of the agent is kept.
-
         """
         read = Read(did, now, known)
         if self.full:

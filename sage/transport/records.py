@@ -55,11 +55,6 @@ class Records:
         # Either direction keeps the session alive that carries it.
         return max(self._out.expires_at, self._in.expires_at)
 
-    @property
-    def ended(self) -> bool:
-        """Whether both directions have ended."""
-        return self.out_ended and self.in_ended
-
     def seal(self, plaintext: Buffer, *, now: float) -> bytes:
         """Return the next record.
 

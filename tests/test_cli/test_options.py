@@ -19,11 +19,11 @@ from sage.cli.options import (
     require_regular,
     require_writable,
     resolving,
-    trusting,
 )
 from sage.errors import ConfigError, ResolutionError, UsageError
 from sage.identity import FileResolver
 from sage.transport import WebResolver
+from sage.transport.address import tls_context
 
 from .conftest import ADA, House, needs_pipes, private
 
@@ -91,11 +91,11 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=re.escape(str(file))):
             require_regular(None, file)
     with pytest.raises(ConfigError, match="not a regular file"):
-        trusting(tmp_path / "pipe")
+        tls_context(tmp_path / "pipe")
 
 
 def test_authorities_are_those_of_the_file(house: House) -> None:
-    assert len(trusting(house / "ca.pem").get_ca_certs()) == 1
+    assert len(tls_context(house / "ca.pem").get_ca_certs()) == 1
 
 
 @needs_pipes

@@ -134,14 +134,16 @@ def test_the_end_of_each_direction():
     assert grace.open(ada.end(now=NOW), now=NOW) == b""
     assert ada.out_ended
     assert grace.in_ended
-    assert not ada.ended
+    assert not (ada.out_ended and ada.in_ended)
     for sealing in (lambda: ada.seal(b"x", now=NOW), lambda: ada.end(now=NOW)):
         with pytest.raises(UsageError):
             sealing()
     assert ada.open(grace.seal(b"still", now=NOW), now=NOW) == b"still"
     assert ada.open(grace.end(now=NOW), now=NOW) == b""
-    assert ada.ended
-    assert grace.ended
+    assert ada.out_ended
+    assert ada.in_ended
+    assert grace.out_ended
+    assert grace.in_ended
 
 
 def test_nothing_comes_after_the_end():

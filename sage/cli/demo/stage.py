@@ -72,7 +72,7 @@ async def staged() -> AsyncIterator[Stage]:
                 registry=registry,
                 server=server,
                 resolver=resolver,
-                tls=tls_context(str(top / "ca.pem")),
+                tls=tls_context(top / "ca.pem"),
                 certificate=top / "tls.pem",
             )
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from ... import service
 from ...errors import ConfigError, UsageError
+from ...transport.address import tls_context
 from ..exits import Exit
 from ..options import (
     AuthoritiesFile,
@@ -27,7 +28,6 @@ from ..options import (
     load_agent,
     require_writable,
     resolving,
-    trusting,
 )
 from ..running import stopped_like_ctrl_c
 from ..terminal import make_console, make_table
@@ -209,7 +209,7 @@ def _run(console: Console, plan: Plan, target: _Target | None) -> Outcome:
 async def _foreign(target: _Target) -> AsyncIterator[Stage]:
     """Yield where somebody else's service is."""
     agent = load_agent(target.agent, target.passphrase_file)
-    tls = trusting(target.ca)
+    tls = tls_context(target.ca)
     domains = domain_of(agent.did), domain_of(target.peer)
     async with resolving(target.host_map, target.records, domains=domains) as resolver:
 

@@ -50,7 +50,7 @@ async def staged(plan: Plan) -> AsyncIterator[Stage]:
         issue_certificates(top)
         ada, grace = make_agents(top)
         resolver = MemoryResolver([ada.record, grace.record])
-        tls = tls_context(str(top / "ca.pem"))
+        tls = tls_context(top / "ca.pem")
         async with run_child(
             *("loadtest-service", f"{top / 'grace.sage'}"),
             *("--passphrase-file", f"{top / 'passphrase'}"),
