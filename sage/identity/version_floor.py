@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -76,6 +77,9 @@ class VersionFloor:
         except sqlite3.Error as exc:
             self._database.close()
             raise ConfigError(f"{path!r} is not a version floor: {exc}") from exc
+        # Many a resolver makes its own and is dropped with it. All is on disk at all
+        # times, so nothing is lost, and Python 3.13 would warn of it.
+        weakref.finalize(self, self._database.close)
 
     def admit(self, record: AgentRecord) -> None:
         """Refuse a record that contradicts something seen before; else remember it.

@@ -339,3 +339,11 @@ def test_several_open_a_new_file_at_once(tmp_path: Path) -> None:
     for floor in made:
         floor.check(ADA, 1, ONE)
         floor.close()
+
+
+def test_one_that_is_dropped_closes_its_file(tmp_path: Path) -> None:
+    floor = VersionFloor(tmp_path / "floor")
+    database = floor._database
+    del floor
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.execute("SELECT 1")
