@@ -122,7 +122,8 @@ def test_cryptography_reads_what_we_wrote(algorithm: str) -> None:
     for data, passphrase in ((in_the_clear(key), None), (encrypted(key), b"pass")):
         theirs = other.load_pem_private_key(data, passphrase)
         assert _crypto.private_bytes(theirs) == key.private_bytes()  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"[Pp]assword"):
+    # One wrong passphrase in 256 leaves what looks like padding, behind no key.
+    with pytest.raises(ValueError, match=r"[Pp]assword|deserialize"):
         other.load_pem_private_key(encrypted(key), b"wrong")
 
 
