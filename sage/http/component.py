@@ -14,7 +14,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 from ..errors import Code, DecodeError, PeerError, UsageError
-from ..limits import HTTP_PARSED_CACHE_ENTRIES, SIGNATURE_COMPONENTS_MAX
+from ..limits import (
+    HTTP_PARSED_CACHE_ENTRIES,
+    HTTP_PARSED_CACHE_TEXT_MAX,
+    SIGNATURE_COMPONENTS_MAX,
+)
 from .structured import parse_structured, serialize_structured
 
 __all__ = [
@@ -96,7 +100,6 @@ def parsed_component(item: tuple[Any, dict[str, Any]]) -> Component:
     return found
 
 
-@lru_cache(maxsize=HTTP_PARSED_CACHE_ENTRIES)
 def parse_components(text: str) -> tuple[Component, ...]:
     """Parse an inner list without parameters, such as ``("@method" "date")``.
 
@@ -104,11 +107,20 @@ def parse_components(text: str) -> tuple[Component, ...]:
         DecodeError: not such a list, an identifier that is none, twice the same, or
             more than 64 (``sig.malformed``).
     """
+    # What a stranger makes long is read, and not kept.
+    kept = len(text) <= HTTP_PARSED_CACHE_TEXT_MAX
+    return _parsed_once(text) if kept else _parsed(text)
+
+
+def _parsed(text: str) -> tuple[Component, ...]:
     members = parse_structured(f"a={text}", "dictionary")
     items, parameters = members["a"]
     if not isinstance(items, list) or parameters or len(members) > 1:
         raise _malformed("covered components are an inner list")
     return check_distinct(map(parsed_component, items))
+
+
+_parsed_once: Final = lru_cache(maxsize=HTTP_PARSED_CACHE_ENTRIES)(_parsed)
 
 
 def check_distinct(components: Iterable[Component]) -> tuple[Component, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,3 +130,20 @@ def test_any_list_is_components_or_a_documented_error(text: str) -> None:
 def test_an_identifier_is_a_string() -> None:
     with pytest.raises(DecodeError):
         parsed_component((b"date", {}))
+
+
+def test_what_a_stranger_makes_long_is_not_kept() -> None:
+    def listed(number: int) -> str:
+        names = [f'"x-{number}-{n:0100}"' for n in range(60)]
+        return f"({' '.join(names)})"
+
+    short = '("date" "x-once")'
+    assert parse_components(short) is parse_components(short)
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            assert len(parse_components(listed(number))) == 60
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 20 * 3_000  # kept, each would hold 30,000
