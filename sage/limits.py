@@ -61,6 +61,7 @@ __all__: Final = [
     "HTTP_PARSED_CACHE_ENTRIES",
     "HTTP_PARSED_CACHE_TEXT_MAX",
     "HTTP_SIGNATURE_FIELD_MAX_BYTES",
+    "HTTP_STRUCTURED_MAX_BYTES",
     "IDLE_CONNECTION_TIMEOUT_S",
     "JSON_DEPTH_MAX",
     "JSON_INTEGER_MAX",
@@ -452,6 +453,11 @@ REGISTRY_RECORD_TTL_S: Final = 5
 # Of one signature. RFC 9421's longest example has eight; what a covered component may
 # cost to look up (a field parsed, a query taken apart) is bounded by their number.
 SIGNATURE_COMPONENTS_MAX: Final = 64
+
+# What may be parsed for the components of one message that are covered as structured
+# (`;sf`, `;key`). A stranger chooses them, and each byte can take three microseconds,
+# several times what any other of a head costs: no more than a few such fields need.
+HTTP_STRUCTURED_MAX_BYTES: Final = 4 * 1024
 
 # Parsed Signature-Input fields and component lists. A field of 8 KiB can take 300 KiB
 # once it is parsed, and it is a stranger's: only those of at most 1 KiB, which is three

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..errors import Code, DecodeError, ProtocolError
+from ..limits import HTTP_STRUCTURED_MAX_BYTES
 from .component import Component
 from .fields import Lines, combined, lines_by_name, unfolded
 from .message import Message, RequestMessage
@@ -45,6 +46,7 @@ class MessageView:
 
     __slots__ = (
         "_parsed",
+        "_parsed_bytes",
         "_structured",
         "_target",
         "_trailers",
@@ -65,6 +67,7 @@ class MessageView:
         self.lines = lines_by_name(message.fields)
         self._structured = structured
         self._parsed: dict[tuple[str, str], Any] = {}
+        self._parsed_bytes = 0
         self._target: Target | None = None
         self._trailers: Lines | None = None
 
@@ -106,8 +109,19 @@ class MessageView:
         return kind
 
     def parsed(self, value: str, kind: str) -> Any:
-        """Parse a field's value once, however many of its members are covered."""
+        """Parse a field's value once, however many of its members are covered.
+
+        Raises:
+            DecodeError: it is none (``sig.malformed``), or more than 4 KiB of this
+                message would be parsed (``size.exceeded``).
+        """
         if (kind, value) not in self._parsed:
+            self._parsed_bytes += len(value)
+            if self._parsed_bytes > HTTP_STRUCTURED_MAX_BYTES:
+                raise DecodeError(
+                    f"structured: more than {HTTP_STRUCTURED_MAX_BYTES} bytes",
+                    code=Code.SIZE_EXCEEDED,
+                )
             self._parsed[kind, value] = parse_structured(value, kind)
         return self._parsed[kind, value]
 
@@ -125,7 +139,8 @@ def signature_base(
     Raises:
         ProtocolError: a component that this message has not, or cannot have
             (``sig.base-mismatch``).
-        DecodeError: a value that is not one line of ASCII (``sig.malformed``).
+        DecodeError: a value that is not one line of ASCII (``sig.malformed``), or too
+            long to be covered as a structured field (``size.exceeded``).
     """
     lines = [f"{c.identifier}: {component_value(view, c)}" for c in components]
     lines.append(f'"@signature-params": {parameters}')
@@ -140,7 +155,8 @@ def component_value(view: MessageView, component: Component) -> str:
 
     Raises:
         ProtocolError: the message has no such component (``sig.base-mismatch``).
-        DecodeError: it cannot be read (``sig.malformed``).
+        DecodeError: it cannot be read (``sig.malformed``), or is too long for that
+            (``size.exceeded``).
     """
     if component.req:
         if view.request is None:

@@ -29,8 +29,9 @@ Lines = dict[str, list[str]]
 # at each byte of it: a long run without a line end would cost its square.
 _FOLDED: Final = re.compile(r"(?<![ \t])[ \t]*\r\n[ \t]+")
 _OWS: Final = " \t"
-_SIGNATURE_FIELDS: Final = ("signature", "signature-input")
-_SINGLE: Final = (*_SIGNATURE_FIELDS, "content-digest", "content-type")
+# What is parsed before anybody is known.
+_SIGNATURE_FIELDS: Final = ("signature", "signature-input", "content-digest")
+_SINGLE: Final = (*_SIGNATURE_FIELDS, "content-type")
 
 
 def lines_by_name(fields: FieldLines) -> Lines:
@@ -69,8 +70,8 @@ def check_sizes(fields: FieldLines, lines: Lines) -> None:
 
     Raises:
         DecodeError: more than 32 KiB of fields, each counted with 4 bytes for its
-            colon, space and line end; or more than 8 KiB of a signature field
-            (``size.exceeded``).
+            colon, space and line end; or more than 8 KiB of a signature field or of
+            Content-Digest (``size.exceeded``).
     """
     if sum(len(name) + len(value) + 4 for name, value in fields) > HTTP_HEAD_MAX_BYTES:
         raise _oversize("the fields", HTTP_HEAD_MAX_BYTES)

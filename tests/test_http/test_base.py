@@ -215,6 +215,20 @@ def test_a_field_is_parsed_once() -> None:
     )
 
 
+def test_no_more_is_parsed_than_a_head_needs() -> None:
+    fields = (("A", "x=" + "1" * 8), ("B", f'x="{"b" * (4096 - 10 - 4)}"'))
+    fits = MessageView(changed(REQUEST, fields=fields))
+    names = ('"a";key="x"', '"b";key="x"', '"b";key="x";sf', '"a";key="x";sf')
+    assert signature_base(fits, named_components(names), "()").count(b"\n") == 4
+    over = MessageView(changed(REQUEST, fields=(*fields, ("C", "x"))))
+    with pytest.raises(DecodeError, match="4096") as caught:
+        signature_base(over, named_components((*names, '"c";key="x"')), "()")
+    assert caught.value.code is Code.SIZE_EXCEEDED
+    # Whatever is not taken apart may be as long as a head is.
+    whole = named_components(("b", '"b";bs', "c"))
+    assert len(signature_base(over, whole, "()")) > 2 * 4096
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "A", "b"]), st.text()), max_size=5),
     st.sampled_from(["a", '"a";bs', '"a";sf', '"a";key="k"', '"b";tr']),
