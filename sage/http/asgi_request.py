@@ -46,11 +46,11 @@ def base_url_of(text: str) -> str:
         UsageError: another scheme than http and https; a user, query or fragment; no
             host, or one that is not written in ASCII.
     """
-    parts = urlsplit(text)
     try:
+        parts = urlsplit(text)
         host, port = parts.netloc.lower(), parts.port
     except ValueError as exc:
-        raise UsageError(f"{text!r} has no port that could be one") from exc
+        raise UsageError(f"{text!r} has no host or port that could be one") from exc
     if port is not None:
         host = host.rpartition(":")[0]
     if parts.scheme not in _DEFAULT_PORTS or not _HOST.fullmatch(host):

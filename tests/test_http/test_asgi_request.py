@@ -68,6 +68,8 @@ def test_a_base_url_has_one_spelling(given, normal):
         "https://a b",
         "https://::1",
         "https://agents.example:",
+        "https://[::1",
+        "https://[agents.example]",
     ],
 )
 def test_what_is_no_base_url_is_refused(text):
