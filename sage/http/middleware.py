@@ -204,8 +204,8 @@ class VerifyMiddleware:
         return HttpPeer(pending.finish(found.key), found.did)
 
     async def _accept(self, peer: HttpPeer) -> None:
-        """Use up the request's nonce."""
-        if self._guard is not None and peer.signature.nonce is not None:
+        """Use up the request's nonce, if it has one; an empty one is none."""
+        if self._guard is not None and peer.signature.nonce:
             await self._guard.reserve(
                 peer.signature.reservation(self._audience),
                 now=time.monotonic(),

@@ -504,6 +504,13 @@ async def test_without_nonces_only_by_name(running, signs, to_wire):
         assert [await site.status(sent) for _ in range(2)] == [200, 200]
 
 
+async def test_an_empty_nonce_is_none(running, signs, to_wire):
+    async with running(policy=Policy(require_nonce=False)) as site:
+        for nonce, statuses in [("", [200, 200]), ("one", [200, 401])]:
+            sent = to_wire(signs(site, nonce=nonce))
+            assert [await site.status(sent) for _ in range(2)] == statuses
+
+
 async def test_without_digests_only_by_name(running, signs, to_wire):
     policy = Policy(require_digest=False, max_content_bytes=10)
     components = ["@method", "@target-uri", "@authority"]
