@@ -219,6 +219,15 @@ def _framing(fields: FieldLines) -> dict[str, str]:
 
 
 def _path(scope: AsgiScope) -> bytes:
-    """Return the path as it was sent; ASGI servers need not keep it."""
+    """Return the path as it was sent; ASGI servers need not keep it.
+
+    Raises:
+        DecodeError: it was not kept, and cannot be told any more.
+    """
     raw: bytes | None = scope.get("raw_path")
-    return quote(scope["path"]).encode() if raw is None else raw
+    if raw is not None:
+        return raw
+    try:
+        return quote(scope["path"]).encode()
+    except UnicodeEncodeError:  # a server that lets lone surrogates through
+        raise DecodeError("not a path", code=Code.FRAME_MALFORMED) from None

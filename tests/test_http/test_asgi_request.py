@@ -96,6 +96,12 @@ def test_what_is_no_path_is_refused(path):
     assert refused.value.code is Code.FRAME_MALFORMED
 
 
+def test_a_path_that_a_server_did_not_keep_is_refused():
+    with pytest.raises(DecodeError) as refused:
+        request_of(scope(raw_path=None, path="/\udcff"), "https://agents.example")
+    assert refused.value.code is Code.FRAME_MALFORMED
+
+
 @pytest.mark.parametrize(
     "header", [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")]
 )
