@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final, NoReturn
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.base_protocol import BaseProtocol
+from yarl import URL
 
 from ..errors import Code, ProtocolError, UsageError
 from ..limits import HTTP_CONTENT_MAX_BYTES
@@ -24,13 +25,16 @@ __all__ = ["AiohttpSignature"]
 _Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
 
 _READ_BYTES: Final = 64 * 1024
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 class AiohttpSignature:
     """Signs every request of an aiohttp session (RFC 9421).
 
     For ``aiohttp.ClientSession(middlewares=[…])``. A request that aiohttp sends
-    again, for a redirect or on a new connection, is signed again.
+    again, for a redirect or on a new connection, is signed again. A redirect to another
+    origin is refused: whoever answers would have us sign what they like for somebody
+    who trusts us, as aiohttp itself sends no ``Authorization`` there.
 
     The signature covers the content through its digest, so the content is read
     before it is sent: at most ``max_content_bytes`` of it. Longer content can be
@@ -44,6 +48,7 @@ class AiohttpSignature:
         *,
         responses: ResponseCheck | None = None,
         max_content_bytes: int = HTTP_CONTENT_MAX_BYTES,
+        redirect_origins: Collection[str] = (),
         **signature: Any,
     ) -> None:
         """Sign with a key.
@@ -54,11 +59,14 @@ class AiohttpSignature:
                 with a digest is read and checked before aiohttp returns the
                 response, and is asked for without compression.
             max_content_bytes: how much content of a request is read.
+            redirect_origins: such as ``https://b.example``: where a redirect may lead
+                besides the origin that it comes from.
             signature: ``label``, ``tag``, ``components`` and ``ttl_s`` of `Signer`.
         """
         self._signer = Signer(key=key, **signature)
         self._responses = responses
         self._max_content_bytes = max_content_bytes
+        self._redirect_origins = frozenset(map(_origin, redirect_origins))
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: _Handler
@@ -67,14 +75,15 @@ class AiohttpSignature:
 
         Raises:
             UsageError: the request cannot be signed; or its content is too long.
-            PeerError, ResolutionError: the response was refused (`ResponseCheck`).
+            PeerError, ResolutionError: the response was refused (`ResponseCheck`), or
+                leads to another origin (``sig.binding``).
         """
         sent = await self._sign(request)
         response = await handler(request)
-        if self._responses is None:
-            return response
         try:
-            await self._check(self._responses, response, sent)
+            self._require_origin(request.url, response)
+            if self._responses is not None:
+                await self._check(self._responses, response, sent)
         except BaseException:
             response.close()
             raise
@@ -106,6 +115,19 @@ class AiohttpSignature:
             # Not bytes: aiohttp warns of long ones, and writes a file in parts.
             await request.update_body(io.BytesIO(content))
         return content
+
+    def _require_origin(self, url: URL, response: aiohttp.ClientResponse) -> None:
+        """Refuse a redirect to where nobody meant to send a signed request."""
+        place = response.headers.get("Location") or response.headers.get("URI")
+        if response.status not in _REDIRECTS or place is None:
+            return
+        allowed = {url.origin(), *self._redirect_origins}
+        # The session decides which of these two it reads.
+        if not {_led_to(url, place, encoded=e) for e in (False, True)} <= allowed:
+            with after_sending():
+                raise ProtocolError(
+                    f"a redirect to another origin: {place!r}", code=Code.SIG_BINDING
+                )
 
     async def _check(
         self,
@@ -170,6 +192,21 @@ class _Collector(AbstractStreamWriter):
 
     async def write_headers(self, status_line: str, headers: Any) -> None:
         """Only a connection has a head."""
+
+
+def _origin(text: str) -> URL:
+    try:
+        return URL(text).origin()
+    except (TypeError, ValueError) as exc:
+        raise UsageError(f"{text!r} is not an origin") from exc
+
+
+def _led_to(url: URL, place: str, *, encoded: bool) -> URL | None:
+    """Return the origin of where a redirect leads; ``None`` for nowhere."""
+    try:
+        return url.join(URL(place, encoded=encoded)).origin()
+    except ValueError:
+        return None
 
 
 def _message(request: aiohttp.ClientRequest, content: bytes | None) -> RequestMessage:

@@ -139,6 +139,61 @@ async def test_a_redirect_is_signed_anew(running, signing, tls):
     assert paths == ["/first", "/second"]
 
 
+def leading(place: str, status: int = 307) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        while (await receive()).get("more_body"):
+            pass
+        headers = [(b"location", place.encode())]
+        await send(
+            {"type": "http.response.start", "status": status, "headers": headers}
+        )
+        await send({"type": "http.response.body", "body": b""})
+
+    return app
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("name", ["{other}/echo?pay=mallory", "//localhost:{port}/a"])
+async def test_nothing_is_signed_for_where_somebody_else_leads(
+    running, signing, tls, name, status
+):
+    async with running() as other, session(signing, tls) as client:
+        place = name.format(other=other.url, port=other.port)
+        async with running(leading(place, status)) as site:
+            with pytest.raises(ProtocolError, match="another origin") as refused:
+                await client.post(f"{site.url}/first", data=b"1")
+            assert refused.value.code is Code.SIG_BINDING
+            assert refused.value.may_have_run
+        assert other.app.calls == []
+
+
+@pytest.mark.parametrize("place", ["http://", "https://[", "http://localhost:1/"])
+async def test_a_redirect_to_nowhere_leads_nowhere(running, signing, tls, place):
+    async with running(leading(place)) as site, session(signing, tls) as client:
+        with pytest.raises(ProtocolError):
+            await client.get(f"{site.url}/first")
+
+
+async def test_a_redirect_may_lead_to_an_origin_that_was_named(running, ada, tls):
+    async with running() as other:
+        signing = AiohttpSignature(ada.signing_key, redirect_origins={other.url})
+        async with (
+            running(leading(f"{other.url}/echo")) as site,
+            session(signing, tls) as client,
+            client.post(f"{site.url}/first", data=b"1") as answer,
+        ):
+            assert answer.status == 200
+        assert other.app.calls == [(ADA, "/echo", b"1")]
+
+
+@pytest.mark.parametrize("origin", ["b.example", "/path", "https://", 1])
+def test_what_is_no_origin_is_refused(ada, origin):
+    with pytest.raises(UsageError):
+        AiohttpSignature(ada.signing_key, redirect_origins=[origin])
+
+
 async def test_content_is_read_up_to_a_limit(running, ada, tls):
     signing = AiohttpSignature(ada.signing_key, max_content_bytes=7)
     async with running() as site, session(signing, tls) as client:
