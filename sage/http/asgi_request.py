@@ -82,7 +82,7 @@ def request_of(scope: AsgiScope, base_url: str) -> RequestMessage:
         method=scope["method"],
         target_uri=target.decode("ascii"),
         fields=fields,
-        content=b"" if _is_without_content(fields) else None,
+        content=b"" if _is_without_content(scope, fields) else None,
     )
 
 
@@ -205,11 +205,16 @@ class ContentReader:
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 
 
-def _is_without_content(fields: FieldLines) -> bool:
-    """Whether the fields of an HTTP/1.1 request announce no content (RFC 9112, 6)."""
+def _is_without_content(scope: AsgiScope, fields: FieldLines) -> bool:
+    """Whether a request announces no content (RFC 9112, 6); `ContentReader` sees.
+
+    HTTP/2 and 3 need announce none that comes. Then a digest does.
+    """
     announced = _framing(fields)
-    return announced.get("content-length", "0") == "0" and (
-        "transfer-encoding" not in announced
+    if "content-length" in announced or "transfer-encoding" in announced:
+        return announced == {"content-length": "0"}
+    return scope.get("http_version", "1.1").startswith("1") or not any(
+        name == "content-digest" for name, _ in fields
     )
 
 

@@ -109,6 +109,20 @@ def test_announced_content_is_not_read_yet(header):
     assert request_of(scope(headers=[header]), "https://a.example").content is None
 
 
+@pytest.mark.parametrize("version", ["2", "3"])
+def test_content_without_a_length_is_announced_by_its_digest(version):
+    def content(*headers: tuple[bytes, bytes], version: str = version) -> bytes | None:
+        given = scope(headers=list(headers), http_version=version)
+        return request_of(given, "https://a.example").content
+
+    digest = (b"content-digest", encode_digest(b"1").encode())
+    assert content(digest) is None
+    assert content() == b""
+    assert content(digest, (b"content-length", b"0")) == b""
+    assert content(digest, (b"content-length", b"1")) is None
+    assert content(digest, version="1.1") == b""  # there, a length or none
+
+
 def test_announced_lengths_have_a_limit():
     request = request_of(
         scope(headers=[(b"content-length", b"9")]), "https://a.example"
