@@ -10,7 +10,7 @@ from typing import Final
 
 from ..errors import Code, ProtocolError, SageError, UsageError
 from ..identity import Resolver
-from .content_check import ContentCheck, content_check
+from .content_check import ContentCheck, NoContent, content_check
 from .key_lookup import KeyLookup
 from .keys import VerificationKey
 from .message import RequestMessage, ResponseMessage
@@ -65,7 +65,7 @@ class ResponseCheck:
             request: what was sent, with its signature.
 
         Returns:
-            What the content must pass; ``None`` where there is nothing to check.
+            What the content must pass; ``None`` where it is believed unchecked.
 
         Raises:
             PeerError: not signed, not by the peer, not for this request, not now.
@@ -85,9 +85,9 @@ class ResponseCheck:
             text = f"the answer ({response.status}) is not signed"
             raise ProtocolError(text, code=Code.SIG_MISSING)
         bodiless = request.method == "HEAD" or response.status in _WITHOUT_CONTENT
-        unchecked = bodiless or self._is_unsigned_stream(response)
+        stream = not bodiless and self._is_unsigned_stream(response)
         policy = self._policy
-        if unchecked:
+        if bodiless or stream:
             policy = replace(policy, require_digest=False)
         elif _value(response, "content-length") == "0":
             response = replace(response, content=b"")
@@ -96,9 +96,13 @@ class ResponseCheck:
         )
         found = await self._lookup.find(pending.keyid)
         proof = pending.finish(found.key)
-        if not unchecked:
+        if bodiless:
+            # Its digest, if any, is of what `GET` would get. HTTP/2 would let content
+            # through all the same, from whoever is in between.
+            return NoContent()
+        if not stream:
             return content_check(proof, policy)
-        if not bodiless and '"content-type"' not in proof.covered:
+        if '"content-type"' not in proof.covered:
             # What makes us believe the content must at least be proven itself.
             raise ProtocolError("a stream of no type", code=Code.SIG_COVERAGE)
         return None

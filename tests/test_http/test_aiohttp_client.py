@@ -327,6 +327,25 @@ async def test_a_compressed_answer_is_refused_with_its_reason(
             await client.get(f"{site.url}/echo")
 
 
+async def test_an_answer_to_head_describes_what_it_has_not(running, strict, grace, tls):
+    async def described(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            headers = [
+                (b"content-encoding", b"gzip"),
+                (b"content-digest", encode_digest(b"what GET would get").encode()),
+            ]
+            start = {"type": "http.response.start", "status": 200, "headers": headers}
+            await send(start)
+            await send({"type": "http.response.body", "body": b""})
+
+    async with (
+        running(described, sign_with=grace.signing_key) as site,
+        session(strict, tls) as client,
+        client.head(f"{site.url}/echo") as answer,
+    ):
+        assert (answer.status, await answer.read()) == (200, b"")
+
+
 async def test_a_long_answer_is_not_read_to_its_end(running, ada, grace, resolver, tls):
     responses = ResponseCheck(
         resolver=resolver, peer=grace.did, policy=Policy(max_content_bytes=4)

@@ -21,6 +21,7 @@ from sage.http import (
     ResponseCheck,
     ResponseMessage,
     Signer,
+    encode_digest,
     sign_response,
 )
 
@@ -71,10 +72,23 @@ async def test_an_empty_content_needs_no_digest(check, grace, asked):
     assert refused.value.may_have_run
 
 
-@pytest.mark.parametrize("status", [204, 304])
-async def test_what_has_no_content_is_not_checked(check, grace, asked, status):
-    response = answer(grace, asked, status=status)
-    assert await check.check(response, request=asked) is None
+@pytest.mark.parametrize(
+    ("method", "status"), [("GET", 204), ("GET", 304), ("HEAD", 200)]
+)
+async def test_what_has_no_content_gets_none(check, ada, grace, method, status):
+    plain = RequestMessage(method=method, target_uri="https://agents.example/a")
+    signer = Signer(key=ada.signing_key)
+    asked = plain.with_fields(*signer.sign_request(plain))
+    described = (("Content-Digest", encode_digest(b"what GET would get")),)
+    for fields in ((), described):
+        response = answer(grace, asked, status=status, fields=fields, content=None)
+        held = await check.check(response, request=asked)
+        assert held is not None
+        held.update(b"")
+        held.finish()
+        with pytest.raises(ProtocolError) as refused:
+            held.update(b"from in between")
+        assert refused.value.code is Code.DIGEST_MISSING
 
 
 async def test_a_named_stream_is_believed(check, grace, asked):
