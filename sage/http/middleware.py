@@ -158,6 +158,9 @@ class VerifyMiddleware:
     async def _serve(
         self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend
     ) -> None:
+        # A copy: uvicorn with httptools puts trailers, which nobody signs, into the
+        # list of the head whenever they come.
+        scope = {**scope, "headers": [*scope["headers"]]}
         try:
             request = request_of(scope, self._base_url)
             peer = await self._authenticate(request)

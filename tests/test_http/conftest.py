@@ -261,7 +261,7 @@ class Site:
     url: str
     port: int
     app: Recorder
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
     guard: sage.MemoryReplayGuard
 
     async def exchange(self, sent: bytes, *, then_close: bool = False) -> bytes:

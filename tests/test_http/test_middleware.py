@@ -14,6 +14,7 @@ import aiohttp
 import fastapi
 import httpx
 import pytest
+import uvicorn
 import websockets
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +34,9 @@ from sage.http import (
     sign_request,
 )
 from sage.identity import PublicKey, SigningKey
+
+from ..ports import free_port
+from .conftest import Recorder, Site
 
 ADA = "did:sage:web:agents.example:ada"
 MALLORY = "did:sage:web:agents.example:mallory"
@@ -309,6 +313,48 @@ async def test_an_absolute_target_is_refused(running, signs, to_wire):
         sent = sent.replace(b"POST /", b"POST " + site.url.encode() + b"/", 1)
         assert await site.status(sent) in (400, 401)
         assert site.app.calls == []
+
+
+async def test_trailers_do_not_come_into_a_verified_head(signs, to_wire, resolver):
+    heads: list[list[tuple[bytes, bytes]]] = []
+    verified = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        heads.append(scope["headers"])
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    async def outside(scope: Any, receive: Any, send: Any) -> None:
+        async def receiving() -> Any:
+            verified.set()  # content is asked for once the head was verified
+            return await receive()
+
+        await verifying(scope, receiving, send)
+
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    guard = sage.MemoryReplayGuard(assume_no_history=True)
+    verifying = VerifyMiddleware(app, base_url=url, guard=guard, resolver=resolver)
+    config = uvicorn.Config(outside, port=port, http="httptools", lifespan="off")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    request = without(signs(Site(url, port, Recorder(), None, guard), b"{}"), "host")
+    request = without(request, "content-length").with_fields(
+        ("host", "127.0.0.1"), ("transfer-encoding", "chunked")
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(to_wire(request, b"2\r\n{}\r\n"))
+    await verified.wait()
+    writer.write(b"0\r\nX-SAGE-DID: did:sage:web:a.example:mallory\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 204")
+    writer.close()
+    server.should_exit = True
+    await serving
+    (head,) = heads
+    assert dict(head)[b"signature"].decode() == value_of(request, "signature")
+    assert b"x-sage-did" not in dict(head)
 
 
 async def test_content_that_is_announced_too_long_is_refused_unread(
