@@ -70,8 +70,8 @@ class Policy:
         structured_fields: more structured fields and their types, for ``;sf``.
 
     Raises:
-        UsageError: a strict profile with something that weakens it, a skew out of
-            range, or components that are none.
+        UsageError: a strict profile with something that weakens it, a number that is
+            no int or out of range, or components that are none.
     """
 
     profile: Profile = GENERAL
@@ -98,6 +98,11 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
+        for name in ("max_age_s", "max_content_bytes", "skew_s"):
+            value = getattr(self, name)
+            # An age of 1.5 s would come out of the replay guard, request by request.
+            if value is not None and (type(value) is not int or value < 0):
+                raise UsageError(f"{name} is an int from 0")
         # A replay guard forgets an entry 30 s after it went stale.
         if not 0 <= self.skew_s <= FRESHNESS_SKEW_S:
             raise UsageError(f"skew_s is 0 to {FRESHNESS_SKEW_S}")

@@ -73,7 +73,17 @@ def test_v10_cannot_be_weakened(weaker: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"skew_s": 31}, {"skew_s": -1}, {"also_cover": ("Date",)}, {"cover": ("x y",)}],
+    [
+        {"skew_s": 31},
+        {"skew_s": -1},
+        {"skew_s": 1.5},
+        {"max_age_s": -1},
+        {"max_age_s": 60.0},
+        {"max_age_s": True},
+        {"max_content_bytes": 1e6},
+        {"also_cover": ("Date",)},
+        {"cover": ("x y",)},
+    ],
 )
 def test_what_contradicts_itself(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
