@@ -137,7 +137,9 @@ class Reservation:
         if self.seq is not None:
             # In the pair as well: each direction counts its own records.
             parts.append(f"seq:{self.seq}:{self.session_id}")
-        return tuple(sha256((pair + part).encode())[:_KEY_BYTES] for part in parts)
+        # "surrogatepass": whatever is a str has its own bytes, and none fails.
+        texts = ((pair + part).encode("utf-8", "surrogatepass") for part in parts)
+        return tuple(sha256(text)[:_KEY_BYTES] for text in texts)
 
     @property
     def until(self) -> int:

@@ -358,6 +358,16 @@ def test_a_reservation_comes_from_an_envelope(
         Reservation.of(plain, seq=0)
 
 
+def test_any_text_has_entries_of_its_own() -> None:
+    texts = ("", "\0", "\ud800", "\udfff", "\U00010000", "\ufffd")
+    entries = [
+        Reservation(sender=s, recipient="", id=None, nonce=n, expires=0).keys()
+        for s in texts
+        for n in texts
+    ]
+    assert len(set(entries)) == 36
+
+
 @pytest.mark.parametrize(
     "changes",
     [
