@@ -150,8 +150,9 @@ class VerifiedSignature(_Signature):
         """Return what `ReplayGuard.reserve` must take before anything is done.
 
         The nonce is used up within the pair of key and recipient, until the
-        signature is stale by itself. (An envelope of 0.10.0 inside reserves the same
-        nonce, and its id: there, reserve the envelope.)
+        signature is stale by itself; under the profile `V10` within that of agent and
+        recipient, whichever of the agent's keys signed (MSG-05). (An envelope of
+        0.10.0 inside reserves the same nonce, and its id: there, reserve the envelope.)
 
         Args:
             recipient: ourselves: a DID, an authority, any name that stays the same.
@@ -164,7 +165,7 @@ class VerifiedSignature(_Signature):
         if not self.nonce or end is None:
             raise UsageError("without nonce and end nothing keeps this from replay")
         return Reservation(
-            sender=self.key.kid,
+            sender=self.peer if self.policy.profile.exact else self.key.kid,
             recipient=recipient,
             id=None,
             nonce=self.nonce,

@@ -20,6 +20,7 @@ from sage.errors import (
     UsageError,
 )
 from sage.http import (
+    V10,
     HttpKey,
     PendingSignature,
     Policy,
@@ -169,6 +170,33 @@ def test_what_a_request_uses_up(signed: RequestMessage, public_key: PublicKey) -
         signed, public_key, policy=Policy(max_age_s=20, skew_s=5), unix_time=NOW
     )
     assert aged.reservation("me").until == NOW + 25
+
+
+def test_a_nonce_of_v10_is_the_agents_and_not_the_keys() -> None:
+    did = "did:sage:web:agents.example:ada"
+    request = RequestMessage(
+        method="POST",
+        target_uri="https://grace.example/inbox",
+        fields=(
+            ("Content-Type", "application/json"),
+            ("X-SAGE-DID", did),
+            ("X-SAGE-Version", "0.10.0"),
+        ),
+        content=b"{}",
+    )
+    reservations = []
+    for name in ("sign-1", "sign-2"):
+        key = SigningKey.generate(f"{did}#{name}")
+        added = sign_request(
+            request, key, profile=V10, created=NOW, expires=NOW + 9, nonce="A" * 22
+        )
+        public = PublicKey(key.kid, key.algorithm, key.public_key)
+        proof = verify_request(
+            request.with_fields(*added), public, policy=Policy.v10(), unix_time=NOW
+        )
+        reservations.append(proof.reservation("me"))
+    assert [one.sender for one in reservations] == [did, did]
+    assert reservations[0].keys() == reservations[1].keys()
 
 
 def test_a_body_altered(signed: RequestMessage, public_key: PublicKey) -> None:
