@@ -112,10 +112,10 @@ def test_absent_members_stay_absent(envelope: Envelope) -> None:
 
 @given(envelopes())
 def test_an_envelope_prints_neither_payload_nor_signature(envelope: Envelope) -> None:
-    shown = repr(envelope)
-    assert "payload" not in shown
-    assert "data=b" not in shown.replace("metadata", "")
-    assert "signature" not in shown
+    without = dataclasses.replace(
+        envelope, signature=None, **{envelope._BODY: b"something else"}
+    )
+    assert repr(envelope) == repr(without)
 
 
 def test_an_envelope_does_not_change(new_request: Callable[..., Request]) -> None:
