@@ -33,6 +33,9 @@ __all__ = ["serve", "serving"]
 Path = str | os.PathLike[str]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
+# Between looks at a server that starts or stops.
+_LOOK_AGAIN_S = 0.005
+
 
 class _NoTrailers(h11.Connection):
     """Refuses what comes behind a body, which uvicorn would drop unseen."""
@@ -102,7 +105,10 @@ class _Http(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Accepts connections with our own TLS, where the loop can watch sockets."""
+    """Accepts connections with our own TLS, where the loop can watch sockets.
+
+    And stops as soon as everybody has left: uvicorn looks ten times a second.
+    """
 
     def __init__(self, config: uvicorn.Config, context: ssl.SSLContext) -> None:
         super().__init__(config)
@@ -133,13 +139,52 @@ class _Server(uvicorn.Server):
     def _make_protocol(self) -> asyncio.Protocol:
         return _Http(self.config, self.server_state, self.lifespan.state)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                await self._all_left()
+        except TimeoutError:
+            for task in self.server_state.tasks:
+                task.cancel("the server stops")
+        if not self.force_exit:
+            await self.lifespan.shutdown()
+
+    async def _all_left(self) -> None:
+        state = self.server_state
+        while (state.connections or state.tasks) and not self.force_exit:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        for server in self.servers:
+            await server.wait_closed()
+
 
 class _Guest(_Server):
     """Leaves the process's signals to whoever owns the process."""
 
+    def __init__(self, config: uvicorn.Config, context: ssl.SSLContext) -> None:
+        super().__init__(config, context)
+        self._told = asyncio.Event()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+    def stop(self) -> None:
+        """End `serve` now, not when uvicorn looks next."""
+        self.should_exit = True
+        self._told.set()
+
+    async def main_loop(self) -> None:
+        ticking = asyncio.ensure_future(super().main_loop())
+        told = asyncio.ensure_future(self._told.wait())
+        try:
+            await asyncio.wait((ticking, told), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ticking.cancel()
+            told.cancel()
 
 
 @asynccontextmanager
@@ -171,10 +216,10 @@ async def serving(
             if running.done():
                 await running
                 raise ConfigError(f"the server on {host}:{port} ended at once")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(_LOOK_AGAIN_S)
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
-        server.should_exit = True
+        server.stop()
         with contextlib.suppress(ConfigError):
             await running
 

@@ -176,6 +176,23 @@ async def test_a_peer_that_reads_no_pongs_is_not_read(tls):
     assert sent < limit
 
 
+async def test_stopping_waits_for_nobody_who_is_not_there(tls):
+    """uvicorn alone would take a tenth of a second or two."""
+    took = []
+    for _ in range(5):
+        async with serving(hosting_app([]), certificate=tls.certificate) as port:
+            reader, writer = await asyncio.open_connection(
+                "localhost", port, ssl=tls.client
+            )
+            writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert b"204" in await reader.readuntil(b"\r\n\r\n")
+            begun = time.perf_counter()
+        took.append(time.perf_counter() - begun)
+        assert await reader.read() == b""
+        writer.close()
+    assert min(took) < 0.08
+
+
 async def test_stopping_beside_a_client_that_is_leaving(tls):
     """It said goodbye and reads no more, so that its connection cannot end yet."""
     async with asyncio.timeout(5):
