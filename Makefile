@@ -144,9 +144,12 @@ lint: $(STAMPS)/with-dev ## ruff and mypy
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy --strict
 
+# Pages are read once, for the examples and for HTML.
+SPHINX := $(PY) -m sphinx -q -W --keep-going -d docs/_build/doctrees
+
 docs: $(STAMPS)/with-dev $(CORE) ## build docs/_build/html and run the examples in it
-	@$(RUN) $(PY) -m sphinx -q -W --keep-going -b doctest docs docs/_build/doctest
-	@$(RUN) $(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@$(RUN) $(SPHINX) -b doctest docs docs/_build/doctest
+	@$(RUN) $(SPHINX) -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # asv builds each commit in an environment of its own; results/ is for committing.
