@@ -73,12 +73,17 @@ $(STAMPS)/build: pyproject.toml $(STAMPS)/venv
 	@$(PIP) install -r $@.txt
 	@touch $@
 
+# Sets that are there where the larger one is; pip would look at each requirement again.
+HELD_BY_dev := test all cli
+HELD_BY_test := all cli
+HELD_BY_all := cli
+
 # The package, editable, with one set of extras; nothing is compiled here.
 .PRECIOUS: $(STAMPS)/with-%
 $(STAMPS)/with-%: pyproject.toml setup.py $(STAMPS)/build
 	@echo "installing sage-secure[$*] into $(VENV)"
 	@SAGE_NO_EXTENSIONS=1 $(PIP) install --no-build-isolation --editable '.[$*]'
-	@touch $@
+	@touch $@ $(HELD_BY_$*:%=$(STAMPS)/with-%)
 
 $(STAMPS)/core-compiled: pyproject.toml setup.py sage/_core.pyx sage/_engine.pxi $(STAMPS)/build
 	@echo "compiling sage._core (CC=$(CC))"

@@ -115,6 +115,20 @@ def test_every_extra_that_is_named_exists(project: dict[str, object]) -> None:
                 assert set(inside.rstrip("]").split(",")) <= set(extras)
 
 
+def test_what_make_takes_for_installed_is(project: dict[str, object]) -> None:
+    extras = project["project"]["optional-dependencies"]  # type: ignore[index]
+
+    def held_by(extra: str) -> set[str]:
+        inside = re.findall(r"^sage-secure\[(.*)\]", "\n".join(extras[extra]), re.M)
+        direct = {name for names in inside for name in names.split(",")}
+        return direct.union(*map(held_by, direct))
+
+    said = re.findall(r"^HELD_BY_(\w+) := (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert said
+    for extra, held in said:
+        assert set(held.split()) <= held_by(extra)
+
+
 def test_a_pure_wheel_fits_everywhere(source: Path) -> None:
     path, names = built(source, SAGE_NO_EXTENSIONS="1")
     assert path.name == f"sage_secure-{sage.__version__}-py3-none-any.whl"
