@@ -339,8 +339,10 @@ def test_every_source_file_has_its_tests(module: str) -> None:
 # so that each import stands alone. What others made, and most modules need, it has
 # imported: that is not what is tested, and would take twice the time.
 EACH_ALONE = """
-import asyncio, importlib, json, os, ssl, sys, traceback, urllib.request
+import asyncio, ctypes, importlib, json, os, sqlite3, ssl, sys, traceback, uuid
 import cryptography.x509, cryptography.hazmat.primitives.serialization
+import rfc8785, rich.console, rich.table, typer, urllib.request
+import websockets.asyncio.client
 
 failed = {}
 for name in json.loads(sys.argv[1]):
