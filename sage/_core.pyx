@@ -1435,35 +1435,29 @@ cdef class SessionCore:
 
     @cython.final
     cdef int derive_draft1(self) except -1:
-        """Expand the draft's six keys over the block, and keep what is used of them.
+        """Expand the draft's six keys, and keep in the block what is used of them.
 
         The order of the six: shared encrypt and sign, c2s encrypt and sign, s2c
         encrypt and sign.
         """
-        cdef uint8_t out[KEY_BYTES]
-        cdef uint8_t into[KEY_BYTES]
+        cdef uint8_t six[6 * KEY_BYTES]
         cdef uint8_t *block = self.block
+        cdef bytes prk
         seed = self.view(SEED, KEY_BYTES)
         try:
             prk = hkdf_extract(self.id.encode("ascii"), seed)
         finally:
             seed.release()
-        six = self.view(0, BLOCK_BYTES)
-        try:
-            hkdf_expand_into(prk, self.plan.block_labels[0], six[:64])
-            hkdf_expand_into(prk, self.plan.block_labels[1], six[64:])
-        finally:
-            six.release()
-        memcpy(out, block + _DRAFT1_KEYS[self.direction_out], KEY_BYTES)
-        memcpy(into, block + _DRAFT1_KEYS[self.direction_in], KEY_BYTES)
-        sage_wipe(block, BLOCK_BYTES)
         memcpy(block + SEED, PyBytes_AS_STRING(prk), KEY_BYTES)
         sage_wipe(PyBytes_AS_STRING(prk), KEY_BYTES)  # nobody else has seen it
-        memcpy(block + BOUND, into, KEY_BYTES)
-        memcpy(block + KEY_OUT, out, KEY_BYTES)
-        memcpy(block + KEY_IN, into, KEY_BYTES)
-        sage_wipe(out, KEY_BYTES)
-        sage_wipe(into, KEY_BYTES)
+        try:
+            self.expand(self.plan.block_labels[0], six, 2 * KEY_BYTES)
+            self.expand(self.plan.block_labels[1], six + 2 * KEY_BYTES, 4 * KEY_BYTES)
+            memcpy(block + BOUND, six + _DRAFT1_KEYS[self.direction_in], KEY_BYTES)
+            memcpy(block + KEY_OUT, six + _DRAFT1_KEYS[self.direction_out], KEY_BYTES)
+            memcpy(block + KEY_IN, six + _DRAFT1_KEYS[self.direction_in], KEY_BYTES)
+        finally:
+            sage_wipe(six, 6 * KEY_BYTES)
         return 0
 
     @cython.final
