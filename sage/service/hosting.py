@@ -182,6 +182,8 @@ class _Guest(_Server):
         told = asyncio.ensure_future(self._told.wait())
         try:
             await asyncio.wait((ticking, told), return_when=asyncio.FIRST_COMPLETED)
+            if ticking.done():
+                ticking.result()
         finally:
             ticking.cancel()
             told.cancel()
