@@ -91,8 +91,11 @@ class StreamClient:
             raise
         finally:
             keeper.cancel()
-            await asyncio.wait([keeper])
-            await stream.close()
+            try:
+                await asyncio.wait([keeper])
+                await stream.close()
+            finally:
+                await self._leave(stream)
 
     async def feed(self, records: Sequence[bytes]) -> None:
         """Hand over binary messages.
@@ -108,6 +111,12 @@ class StreamClient:
         """The connection has ended."""
         if self._stream is not None:
             self._stream.fail(error)
+
+    async def _leave(self, stream: Stream) -> None:
+        """Leave nothing open, though leaving was cancelled before it was done."""
+        if not (stream.out_ended or stream.closed):
+            await stream.abort()
+        stream.discard()
 
     async def _open(self, aead: str) -> Stream:
         if aead not in STREAM_AEADS:

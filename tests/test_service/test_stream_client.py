@@ -6,7 +6,13 @@ import asyncio
 
 import pytest
 
-from sage.errors import ConnectFailed, ConnectionLost, ProtocolError, RemoteFailure
+from sage.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    ProtocolError,
+    RemoteFailure,
+    UsageError,
+)
 from sage.service import ClientConfig, Clock, Stream
 from sage.service.initiation import Established
 from sage.service.stream_client import StreamClient
@@ -126,3 +132,29 @@ async def test_an_opening_in_doubt_ends_the_connection(answer):
         await pair.client.open("chacha20poly1305").__aenter__()
     assert pair.carrier.given_up is not None
     await pair.host.finish(limit_s=0.1)
+
+
+@pytest.mark.parametrize(("ended", "left"), [(0, ConnectionLost), (1, UsageError)])
+async def test_leaving_that_is_cancelled_leaves_nothing_open(ended, left):
+    """Else the channel would carry this stream for ever, and never another one."""
+    pair, streams = Pair(), []
+
+    async def use() -> None:
+        async with pair.client.open("chacha20poly1305") as stream:
+            await stream.send(b"x")
+            if ended:
+                await stream.end()
+            streams.append(stream)
+
+    task = asyncio.create_task(use())
+    while not streams:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (pair.carrier.given_up is None) is bool(ended)
+    with pytest.raises(left):
+        await streams[0].receive()
+    await pair.host.finish(limit_s=0.1)
+    async with pair.client.open("chacha20poly1305") as stream:
+        assert not stream.closed
