@@ -193,7 +193,7 @@ class StreamClient:
             try:
                 await self._handshake()
                 await self._continue(stream, aead)
-            except SageError as exc:
+            except Exception as exc:  # a resolver of the caller's may raise anything
                 why = fields(Event.RENEWAL_FAILED, diagnose(exc))
                 logger.info("a stream's renewal failed: %s", exc, extra=why)
                 await asyncio.sleep(retry_s)

@@ -92,7 +92,9 @@ async def test_every_renewal_continues_the_first_stream():
     assert pair.handshakes >= 5
 
 
-@pytest.mark.parametrize("error", [RemoteFailure("unavailable"), ConnectFailed("no")])
+@pytest.mark.parametrize(
+    "error", [RemoteFailure("unavailable"), ConnectFailed("no"), ValueError("theirs")]
+)
 async def test_a_failed_renewal_is_tried_again(error, monkeypatch):
     monkeypatch.setattr("sage.service.stream_client.RENEW_RETRY_S", 0.01)
     pair = Pair(stream_renew_after_records=10)
