@@ -272,11 +272,8 @@ class Acceptance:
         """Run the handler; whatever it does becomes an answer."""
         limit = self._host.config.handler_timeout_s
         try:
-            data = await within(limit, self._host.handler(message), "the handler")
-            if not isinstance(data, bytes | bytearray | memoryview):
-                raise TypeError(f"a handler returns bytes, not {type(data).__name__}")
-            if len(data) > RECORD_PLAINTEXT_MAX_BYTES:
-                raise ValueError("a handler's answer is at most 8,388,572 bytes")
+            answer = await within(limit, self._host.handler(message), "the handler")
+            return _bytes_of(answer), None
         except RemoteFailure as exc:
             return b"", exc.reason
         except DeadlineExceeded as exc:
@@ -287,7 +284,6 @@ class Acceptance:
                 raise
             logger.exception("the handler failed", extra=fields(Event.HANDLER_FAILED))
             return b"", "operation_failed"
-        return bytes(data), None
 
     # --- shared ------------------------------------------------------------------
 
@@ -334,3 +330,12 @@ class Acceptance:
             error=error,
             metadata=metadata,
         )
+
+
+def _bytes_of(answer: object) -> bytes:
+    if not isinstance(answer, bytes | bytearray | memoryview):
+        raise TypeError(f"a handler returns bytes, not {type(answer).__name__}")
+    # An element of a view may be longer than a byte.
+    if memoryview(answer).nbytes > RECORD_PLAINTEXT_MAX_BYTES:
+        raise ValueError("a handler's answer is at most 8,388,572 bytes")
+    return bytes(answer)

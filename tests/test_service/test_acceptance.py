@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
+from dataclasses import replace
+
 import pytest
 
 from sage.envelope import authenticate_payload, sign, verify_response
@@ -88,3 +91,24 @@ async def test_a_plain_request_that_is_no_initiation(ada, host):
     with pytest.raises(ProtocolError) as refused:
         await acceptance.answer(request)
     assert refused.value.code is Code.HANDSHAKE_BINDING
+
+
+@pytest.mark.parametrize("answer", [array("d", bytes(8_388_576)), array("d", [1.0])])
+async def test_an_answer_is_measured_in_bytes(ada, host, shake_hands, answer):
+    """Else one that is too long would end the connection, not the request."""
+
+    async def handler(message):
+        return memoryview(answer)
+
+    established, accepted, _ = await shake_hands()
+    sessions = ConnectionSessions(8)
+    sessions.keep(accepted)
+    acceptance = Acceptance(replace(host, handler=handler), sessions)
+    response, _ = await acceptance.answer(sealed(ada, established, b"x"))
+    if len(answer) > 1:
+        assert response.error == "operation_failed"
+        return
+    _, plaintext = authenticate_payload(
+        response, session=established.session, now=CLOCK.now()
+    )
+    assert plaintext == answer.tobytes()
