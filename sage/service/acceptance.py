@@ -6,7 +6,6 @@ its record and its reservation all hold.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import uuid
@@ -279,7 +278,7 @@ class Acceptance:
         except DeadlineExceeded as exc:
             logger.warning("%s", exc, extra=fields(Event.HANDLER_FAILED, diagnose(exc)))
             return b"", "unavailable"
-        except (Exception, asyncio.CancelledError) as exc:
+        except BaseException as exc:
             if is_our_own(exc):
                 raise
             logger.exception("the handler failed", extra=fields(Event.HANDLER_FAILED))

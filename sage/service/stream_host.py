@@ -156,7 +156,7 @@ class StreamHost:
         except SageError as exc:
             why = fields(Event.HANDLER_FAILED, diagnose(exc))
             logger.warning("the stream handler failed: %s", exc, extra=why)
-        except (Exception, asyncio.CancelledError) as exc:
+        except BaseException as exc:
             if is_our_own(exc):
                 raise
             logger.exception(

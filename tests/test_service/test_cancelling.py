@@ -1,4 +1,4 @@
-"""Whose cancellation it is, asked by a task that is in the middle of it."""
+"""Whose end it is, asked by a task that is in the middle of it."""
 
 from __future__ import annotations
 
@@ -36,3 +36,9 @@ async def test_another_error():
     waiting = asyncio.get_running_loop().create_future()
     waiting.set_exception(OSError())
     assert not await _judge(waiting)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_the_end_of_the_process_or_of_a_coroutine(kind):
+    assert is_our_own(kind())
+    assert not is_our_own(BaseException())

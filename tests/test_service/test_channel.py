@@ -114,16 +114,18 @@ async def test_a_failing_handler_is_an_authentic_failure(running, connecting):
     async def handler(message: Message) -> bytes:
         if message.payload == b"deny":
             raise sage.RemoteFailure("policy_denied")
-        raise ValueError("secret detail")
+        kind = BaseException if message.payload == b"odd" else ValueError
+        raise kind("secret detail")
 
     async with running(handler) as url, connecting(url) as channel:
         with pytest.raises(sage.RemoteFailure) as failure:
             await channel.request(b"deny")
         assert failure.value.reason == "policy_denied"
-        with pytest.raises(sage.RemoteFailure) as failure:
-            await channel.request(b"crash")
-        assert failure.value.reason == "operation_failed"
-        assert "secret" not in str(failure.value)
+        for payload in (b"crash", b"odd"):
+            with pytest.raises(sage.RemoteFailure) as failure:
+                await channel.request(payload, timeout_s=5)
+            assert failure.value.reason == "operation_failed"
+            assert "secret" not in str(failure.value)
         assert not channel.closed
 
 

@@ -144,7 +144,10 @@ async def test_a_handler_that_does_not_stop_is_cancelled():
     assert stopped
 
 
-@pytest.mark.parametrize("error", [ValueError("secret"), RemoteFailure("unavailable")])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError("secret"), RemoteFailure("unavailable"), BaseException("no Exception")],
+)
 async def test_a_handler_that_fails_ends_the_connection(error, caplog):
     async def handler(stream: Stream) -> None:
         raise error
