@@ -196,8 +196,7 @@ class Acceptance:
             self._sessions.drop(accepted)
             raise
         self._require_current(operation, accepted)
-        if accepted.session.closed:
-            raise SessionClosed("the session gave way to newer ones")
+        _require_kept(accepted)
         afterwards = None
         if opening is not None:
             data, error, afterwards = self._grant(opening, request, accepted)
@@ -259,6 +258,7 @@ class Acceptance:
         if not accepted.confirmed:
             responder.check_deadline(now=clock.now(), unix_time=clock.unix_time())
         await self._reserve(request, seq=seq)
+        _require_kept(accepted)
         now = clock.now()
         if not accepted.confirmed:
             responder.confirm(now=now, unix_time=clock.unix_time())
@@ -329,6 +329,12 @@ class Acceptance:
             error=error,
             metadata=metadata,
         )
+
+
+def _require_kept(accepted: Accepted) -> None:
+    """Look again after a wait."""
+    if accepted.session.closed:
+        raise SessionClosed("the session gave way to newer ones")
 
 
 def _bytes_of(answer: object) -> bytes:

@@ -8,7 +8,13 @@ from dataclasses import replace
 import pytest
 
 from sage.envelope import authenticate_payload, sign, verify_response
-from sage.errors import AuthenticationError, Code, ProtocolError, ReplayError
+from sage.errors import (
+    AuthenticationError,
+    Code,
+    ProtocolError,
+    ReplayError,
+    SessionClosed,
+)
 from sage.service.acceptance import Acceptance
 from sage.service.accepted import ConnectionSessions
 from sage.types import Role
@@ -112,3 +118,22 @@ async def test_an_answer_is_measured_in_bytes(ada, host, shake_hands, answer):
         response, session=established.session, now=CLOCK.now()
     )
     assert plaintext == answer.tobytes()
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+async def test_a_session_that_gives_way_while_its_request_is_reserved(
+    ada, host, shake_hands, confirmed
+):
+    sessions = ConnectionSessions(8)
+    established, accepted, before = await shake_hands(sessions=sessions)
+    if confirmed:
+        await before.answer(sealed(ada, established, b"x"))
+
+    class Guard:
+        async def reserve(self, reservation, **times):
+            await host.guard.reserve(reservation, **times)
+            sessions.drop(accepted)
+
+    acceptance = Acceptance(replace(host, guard=Guard()), sessions)
+    with pytest.raises(SessionClosed):
+        await acceptance.answer(sealed(ada, established, b"y"))
