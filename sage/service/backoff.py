@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..errors import UsageError
+from ..identity.signature import as_bytes
 from ..limits import RECONNECT_MAX_S, RECONNECT_S
 
 __all__ = ["Backoff"]
@@ -49,9 +51,18 @@ class Backoff:
         return min(self._max_s, self._first_s * 2.0 ** min(self.failures - 1, 32))
 
     def fail(self, now: float) -> None:
-        """Count a failure, and draw the time of the next attempt."""
+        """Count a failure, and draw the time of the next attempt.
+
+        Raises:
+            UsageError: the entropy is not as many bytes as were asked for; the whole
+                bound is waited for then.
+        """
         self.failures += 1
-        drawn = int.from_bytes(self._entropy(_BYTES), "big") / 2 ** (8 * _BYTES)
+        self.retry_at = now + self.bound_s()
+        data = as_bytes(self._entropy(_BYTES), "entropy result")
+        if len(data) != _BYTES:
+            raise UsageError(f"entropy({_BYTES}) must return {_BYTES} bytes")
+        drawn = int.from_bytes(data, "big") / 2 ** (8 * _BYTES)
         self.retry_at = now + drawn * self.bound_s()
 
     def succeed(self) -> None:

@@ -16,7 +16,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ..errors import ConnectFailed, SageError, SessionClosed, TransportError
+from ..errors import (
+    ConnectFailed,
+    SageError,
+    SessionClosed,
+    TransportError,
+    UsageError,
+)
 from .backoff import Backoff
 from .channel import Channel
 from .clock import Clock
@@ -234,9 +240,20 @@ class Endpoint:
         finally:
             self.connecting = None
         if error is not None:
-            self._backoff.fail(self._clock.now())
-            self._share_failure(error)
+            self._share_failure(self._back_off() or error)
         self._settled()
+
+    def _back_off(self) -> SageError | None:
+        """Put the next attempt off; return why that failed, if it did."""
+        try:
+            self._backoff.fail(self._clock.now())
+        except SageError as exc:
+            return exc
+        except Exception:
+            # The clock and the entropy are the caller's; those who wait must be told.
+            logger.exception("internal error while backing off")
+            return UsageError("no back-off: the clock or the entropy failed")
+        return None
 
     def _share_failure(self, error: SageError) -> None:
         lasting = not isinstance(error, TransportError)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sage.errors import UsageError
 from sage.limits import RECONNECT_MAX_S, RECONNECT_S
 from sage.service.backoff import Backoff
 
@@ -58,3 +59,11 @@ def test_a_thousand_clients_spread_over_the_whole_time():
     tenths = [sum(t <= wait < t + 1 for wait in waits) for t in range(10)]
     assert min(tenths) > 40
     assert max(tenths) < 200
+
+
+@pytest.mark.parametrize("drawn", [b"", bytes(7), bytes(9), None, "12345678"])
+def test_other_entropy_is_refused_and_all_is_waited_for(drawn):
+    backoff = Backoff(lambda count: drawn, first_s=2.0)
+    with pytest.raises(UsageError):
+        backoff.fail(10.0)
+    assert backoff.wait_s(10.0) == 2.0

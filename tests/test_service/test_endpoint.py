@@ -11,6 +11,7 @@ from sage.errors import (
     ConnectFailed,
     SageError,
     SessionClosed,
+    UsageError,
 )
 from sage.service import Clock
 from sage.service.backoff import Backoff
@@ -225,3 +226,18 @@ async def test_closing_ends_an_attempt():
         await task
     with pytest.raises(asyncio.CancelledError):
         await attempt
+
+
+@pytest.mark.parametrize("drawn", [b"", OSError("no entropy")])
+async def test_nobody_waits_where_no_back_off_can_be_drawn(drawn, caplog):
+    def entropy(count):
+        if isinstance(drawn, Exception):
+            raise drawn
+        return drawn
+
+    bench = Bench(attempts=5)
+    bench.endpoint._backoff = Backoff(entropy)
+    bench.outcomes = [ConnectFailed("down")]
+    async with asyncio.timeout(5):
+        with pytest.raises(UsageError):
+            await bench.endpoint.acquire(1)
