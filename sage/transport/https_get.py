@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Final
+from typing import Final, TypeAlias
 
 import h11
 
@@ -33,14 +33,16 @@ _HEAD_MAX_BYTES: Final = 16_384
 class HttpsGetter:
     """A pool of HTTPS connections that can do one thing: GET.
 
+    Any number of event loops may share it, one after the other or in threads of their
+    own: each has its own connections.
+
     Args:
         host_map: names that lead elsewhere than public DNS says.
     """
 
     def __init__(self, host_map: HostMap | None = None) -> None:
         self._host_map: HostMap = dict(host_map or {})
-        self._idle: dict[str, list[_Connection]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle: dict[asyncio.AbstractEventLoop, _Idle] = {}
 
     async def get(
         self, host: str, path: str, *, headers: HeaderLines, max_bytes: int
@@ -66,11 +68,13 @@ class HttpsGetter:
 
     async def close(self) -> None:
         """Close the idle connections. Idempotent."""
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.close()
-        self._idle.clear()
-        # The sockets close in the loop's next turn.
+        while self._idle:
+            loop, idle = self._idle.popitem()
+            for connection in [one for kept in idle.values() for one in kept]:
+                with contextlib.suppress(RuntimeError):  # that loop has ended
+                    loop.call_soon_threadsafe(connection.close)
+        # The sockets close in the loop's next turns.
+        await asyncio.sleep(0)
         await asyncio.sleep(0)
 
     async def _exchange(
@@ -89,37 +93,46 @@ class HttpsGetter:
 
     def _keep(self, host: str, connection: _Connection) -> None:
         """Keep a connection for a few seconds, whether or not it is asked for."""
-        total = sum(map(len, self._idle.values()))
-        if total >= _IDLE_MAX or len(self._idle.get(host, ())) >= _IDLE_PER_HOST:
+        idle = self._idle_here()
+        total = sum(map(len, idle.values()))
+        if total >= _IDLE_MAX or len(idle.get(host, ())) >= _IDLE_PER_HOST:
             connection.close()
             return
-        self._idle.setdefault(host, []).append(connection)
+        idle.setdefault(host, []).append(connection)
         connection.expiry = asyncio.get_running_loop().call_later(
             _IDLE_MAX_S, self._drop, host, connection
         )
 
     def _drop(self, host: str, connection: _Connection) -> None:
-        connections = self._idle.get(host, [])
+        idle = self._idle_here()
+        connections = idle.get(host, [])
         if connection in connections:
             connections.remove(connection)
             connection.close()
         if not connections:
-            self._idle.pop(host, None)
+            idle.pop(host, None)
 
     def _take_idle(self, host: str) -> _Connection | None:
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:
-            # Connections of an ended loop cannot be used, nor closed, in this one.
-            self._idle.clear()
-            self._loop = loop
-        connections = self._idle.get(host)
+        idle = self._idle_here()
+        connections = idle.get(host)
         if not connections:
             return None
         connection = connections.pop()
         if not connections:
-            del self._idle[host]
+            del idle[host]
         connection.stop_expiry()
         return connection
+
+    def _idle_here(self) -> _Idle:
+        """Return the connections of the running loop, by host."""
+        loop = asyncio.get_running_loop()
+        idle = self._idle.get(loop)
+        if idle is None:
+            # Connections of an ended loop cannot be used, nor closed, in this one.
+            for ended in [one for one in list(self._idle) if one.is_closed()]:
+                self._idle.pop(ended, None)
+            idle = self._idle[loop] = {}
+        return idle
 
 
 class _Connection:
@@ -210,6 +223,9 @@ class _Connection:
         # outlive this loop. A transport of a loop that has ended raises RuntimeError.
         with contextlib.suppress(RuntimeError):
             self._writer.transport.abort()
+
+
+_Idle: TypeAlias = dict[str, list[_Connection]]
 
 
 def _lines(headers: h11._headers.Headers) -> HeaderLines:

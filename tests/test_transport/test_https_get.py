@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
@@ -20,6 +21,11 @@ async def get(host_map, *, max_bytes=100):
         )
     finally:
         await getter.close()
+
+
+def kept_by(getter):
+    hosts = [host for idle in getter._idle.values() for host in idle.values()]
+    return [one for host in hosts for one in host]
 
 
 async def test_a_response_comes_whole_with_its_header_lines(canned):
@@ -59,11 +65,53 @@ async def test_a_kept_connection_is_closed_though_nobody_asks_again(
     async with canned(OK, close=False) as hosts:
         getter = HttpsGetter(hosts)
         await getter.get("agents.example", "/", headers=[], max_bytes=9)
-        (kept,) = getter._idle["agents.example"]
+        (kept,) = kept_by(getter)
         await asyncio.sleep(0.2)
         assert kept._writer.transport.is_closing()
-        assert not getter._idle
+        assert not kept_by(getter)
         await getter.close()
+
+
+async def test_loops_in_threads_of_their_own_share_it(canned):
+    """Else each would drop what the other keeps, open as it is, or even use it."""
+    connections: list[int] = []
+    async with canned(*[OK] * 6, close=False, connections=connections) as hosts:
+        getter, closed = HttpsGetter(hosts), threading.Event()
+        turns = [threading.Semaphore(1), threading.Semaphore(0)]
+
+        async def use(me, other):
+            for _ in range(3):
+                turns[me].acquire()
+                await getter.get("agents.example", "/", headers=[], max_bytes=9)
+                turns[other].release()
+            if me:
+                kept = kept_by(getter)
+                await getter.close()
+                closed.set()
+                return kept
+            await asyncio.to_thread(closed.wait, 10)
+            await asyncio.sleep(0)
+            return kept_by(getter)
+
+        threads = [asyncio.to_thread(asyncio.run, use(me, 1 - me)) for me in (0, 1)]
+        left, kept = await asyncio.gather(*threads)
+    assert (len(connections), len(kept), left) == (2, 2, [])
+    assert all(one._writer.transport.is_closing() for one in kept)
+
+
+async def test_nothing_is_kept_of_loops_that_have_ended(canned):
+    async with canned(OK, OK, close=False) as hosts:
+        getter = HttpsGetter(hosts)
+
+        async def use():
+            await getter.get("agents.example", "/", headers=[], max_bytes=9)
+            (kept,) = kept_by(getter)
+            kept.close()
+            await asyncio.sleep(0)
+
+        for _ in range(2):
+            await asyncio.to_thread(asyncio.run, use())
+        assert len(getter._idle) == 1
 
 
 async def test_few_connections_are_kept(canned, monkeypatch):
@@ -74,7 +122,7 @@ async def test_few_connections_are_kept(canned, monkeypatch):
             getter.get("agents.example", "/", headers=[], max_bytes=9) for _ in range(2)
         ]
         await asyncio.gather(*both)
-        assert len(getter._idle["agents.example"]) == 1
+        assert len(kept_by(getter)) == 1
         await getter.close()
 
 
