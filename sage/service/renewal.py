@@ -215,10 +215,16 @@ class Renewal:
         if established is None or established.session.closed:
             return False
         # Requests under way have a record each to come; the margin covers the time
-        # for which a request may wait for its answer.
+        # for which a request may wait for its answer. Where that may be longer than a
+        # session lives, none has room enough, and a new one must do.
         now, margin = self._clock.now(), self._config.request_timeout_s
         return (
             established.session.records_left > 0
-            and now - established.made_at < SESSION_MAX_AGE_S - margin
-            and now - established.used_at < SESSION_IDLE_S - margin
+            and now - established.made_at < _without(margin, SESSION_MAX_AGE_S)
+            and now - established.used_at < _without(margin, SESSION_IDLE_S)
         )
+
+
+def _without(margin_s: float, limit_s: float) -> float:
+    """Return how old a session may be, half of its limit at least."""
+    return max(limit_s - margin_s, limit_s / 2)

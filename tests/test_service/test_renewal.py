@@ -99,6 +99,19 @@ async def test_age_is_a_reason_too():
     assert await bench.use() is bench.made[1]
 
 
+@pytest.mark.parametrize("timeout_s", [600, 3600, float("inf")])
+async def test_requests_that_may_take_long_share_a_session_all_the_same(timeout_s):
+    """Else each would shake hands, and the fifth at once wait for the first."""
+    bench = Bench(request_timeout_s=timeout_s)
+    async with asyncio.timeout(5):
+        under_way = [await bench.renewal.acquire() for _ in range(10)]
+    assert under_way == bench.made * 10
+    bench.now = 299.0
+    assert await bench.use() is bench.made[0]
+    bench.now = 300.0
+    assert await bench.use() is bench.made[1]
+
+
 async def test_a_failed_renewal_is_tried_again_ever_more_rarely():
     bench = Bench(renew_after_records=1)
     await bench.renewal.renew()
