@@ -36,9 +36,14 @@ class AsgiHttpRequest:
 
     @property
     def target_uri(self) -> str:
-        """Where the client aimed, as it says itself; never what a proxy adds."""
+        """Where the client aimed, as it says itself; never what a proxy adds.
+
+        Raises:
+            DecodeError: two hosts, or a path that the server did not keep and that
+                cannot be told any more (``frame.malformed``).
+        """
         authority = self.field("host") or ""
-        raw: bytes = self._scope.get("raw_path") or self._scope["path"].encode()
+        raw: bytes = self._scope.get("raw_path") or _encoded(self._scope["path"])
         query: bytes = self._scope.get("query_string", b"")
         target = raw + (b"?" + query if query else b"")
         return f"https://{authority.lower()}{target.decode('latin-1')}"
@@ -164,6 +169,13 @@ class AsgiHttpRequest:
         extension = self._scope.get("extensions", {}).get(HTTP_LIMITS)
         if extension is not None:
             extension[what]()
+
+
+def _encoded(path: str) -> bytes:
+    try:
+        return path.encode()
+    except UnicodeEncodeError:  # a server that lets lone surrogates through
+        raise DecodeError("not a path", code=Code.FRAME_MALFORMED) from None
 
 
 def _too_long(max_bytes: int) -> DecodeError:

@@ -54,6 +54,16 @@ def test_the_target_is_what_the_client_wrote():
     assert request.target_uri == "https://a.example:8443/s%61ge?a=%2f"
 
 
+def test_a_path_that_the_server_did_not_keep():
+    request = asked(scope={"raw_path": None, "path": "/s"})
+    assert request.target_uri == "https://a.example:8443/s"
+    request = asked(scope={"raw_path": None, "path": "/\udc80"})
+    for look in (lambda: request.target_uri, lambda: request.head):
+        with pytest.raises(DecodeError) as refused:
+            look()
+        assert refused.value.code is Code.FRAME_MALFORMED
+
+
 @given(st.lists(st.binary(max_size=20), max_size=10))
 def test_pieces_are_put_together_up_to_the_limit(pieces):
     whole = b"".join(pieces)
