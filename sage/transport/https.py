@@ -171,12 +171,14 @@ class _Attempt:
         except aiohttp.InvalidURL as exc:
             raise UsageError(f"not an HTTPS URL: {url!r}") from exc
         except aiohttp.ClientResponseError as exc:
-            raise DecodeError(
-                f"the server does not speak HTTP/1.1: {exc.message}",
-                code=Code.FRAME_MALFORMED,
-            ) from exc
+            raise _not_http(exc.message) from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise self._broken(url, exc) from exc
+        except ValueError as exc:
+            # What yarl, the codec of names and the writer of heads say, each by itself.
+            if self._sent:
+                raise _not_http(str(exc)) from exc
+            raise UsageError(f"no HTTPS request to {url!r}: {exc}") from exc
 
     def _late(self, doing: str, limit_s: float) -> DeadlineExceeded:
         return DeadlineExceeded(
@@ -197,6 +199,12 @@ class _Attempt:
         self._limit_s, self._doing = seconds, doing
         if not self._timeout.expired():
             self._timeout.reschedule(ends_at)
+
+
+def _not_http(why: str) -> DecodeError:
+    return DecodeError(
+        f"the server does not speak HTTP/1.1: {why}", code=Code.FRAME_MALFORMED
+    )
 
 
 def _body_of(content: bytes) -> bytes | io.BytesIO:

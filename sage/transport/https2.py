@@ -81,13 +81,17 @@ class Http2Pool:
             raise UsageError("the HTTPS client was closed")
         total_s = self._config.total_timeout_s if timeout_s is None else timeout_s
         attempt = _Attempt(total_s)
-        request = httpx2.Request(
-            "POST",
-            url,
-            headers=list(headers),
-            content=content,
-            extensions={"timeout": self._timeouts(), "trace": attempt.note},
-        )
+        extensions = {"timeout": self._timeouts(), "trace": attempt.note}
+        try:
+            request = httpx2.Request(
+                "POST",
+                url,
+                headers=list(headers),
+                content=content,
+                extensions=extensions,
+            )
+        except (httpx2.InvalidURL, ValueError) as exc:
+            raise UsageError(f"no HTTPS request to {url!r}: {exc}") from exc
         with attempt.watched(url):
             async with asyncio.timeout(total_s):
                 response = await self._transport.handle_async_request(request)
@@ -149,7 +153,8 @@ class _Attempt:
         except httpx2.TimeoutException as exc:
             text = f"a time limit passed: {type(exc).__name__}"
             raise DeadlineExceeded(text, may_have_run=self._sent) from exc
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as exc:
+        except (httpx2.HTTPError, UnicodeError, OSError, ExceptionGroup) as exc:
+            # A group is of what looks up and connects, several addresses at once.
             reason = str(exc) or type(exc).__name__
             if not self._sent:
                 raise ConnectFailed(f"cannot connect to {url}: {reason}") from exc

@@ -357,6 +357,21 @@ async def test_only_https(pooled):
         await post(pooled(), "http://localhost/")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://.:1/",
+        "https://a..b:1/",
+        "https://[::1]x:1/",
+        "https://lo[::1]calhost:1/",
+        "https://a\\b:1/",
+    ],
+)
+async def test_what_the_library_takes_for_no_url(pooled, url):
+    with pytest.raises((UsageError, ConnectFailed)):
+        await post(pooled(), url)
+
+
 async def test_a_closed_pool(served, pooled):
     server = Server(OK, again=True)
     async with served(server) as url:

@@ -228,6 +228,21 @@ async def test_only_https(pooled):
         await post(pooled(), "http://localhost/")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://.:1/",
+        "https://[::1]x:1/",
+        "https://a&xn--b:1/",
+        "https://" + "a" * 300,
+        "https://[::1%25" + "a" * 64 + "]/",
+    ],
+)
+async def test_what_the_library_takes_for_no_url(pooled, url):
+    with pytest.raises((UsageError, ConnectFailed)):
+        await post(pooled(), url)
+
+
 async def test_a_closed_pool(pooled):
     pool = pooled()
     for _ in range(2):
