@@ -41,6 +41,7 @@ from ..errors import (
 )
 from ..identity import Resolver
 from ..limits import LIVENESS_TIMEOUT_S, NONCE_BYTES
+from ..runtime.bounds import check_limit
 from ..transport.metrics import NO_METRICS, Direction, Metrics, Outcome
 from ..types import Buffer, Did, Role, SessionId
 from .agent import Agent
@@ -146,8 +147,11 @@ class Channel:
             PeerError: what came back is not the peer's answer; the channel is
                 closed.
             SessionClosed: the channel was closed.
-            UsageError: the payload or the metadata is too long or malformed.
+            UsageError: the payload or the metadata is too long or malformed, or the
+                limit no number.
         """
+        if not isinstance(metadata, Mapping | None):
+            raise UsageError(f"metadata is a mapping, not {type(metadata).__name__}")
         return await self._exchange(payload, metadata or {}, timeout_s=timeout_s)
 
     def stream(
@@ -197,7 +201,9 @@ class Channel:
 
         Raises:
             SessionClosed, TransportError: it is not, and the channel is closed.
+            UsageError: the limit is no number.
         """
+        check_limit(timeout_s)
         self._require_open()
         try:
             await self._courier.check(timeout_s=timeout_s)
@@ -266,6 +272,7 @@ class Channel:
         before_sending: Callable[[Established], None] = lambda _: None,
     ) -> bytes:
         limit = timeout_s if timeout_s is not None else self._config.request_timeout_s
+        check_limit(limit)
         progress = Progress()
         try:
             with Timer(self._clock, self._count_request):

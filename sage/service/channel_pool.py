@@ -22,6 +22,7 @@ from ..errors import (
 )
 from ..identity import Resolver, parse_did
 from ..limits import CLOSE_TIMEOUT_S
+from ..runtime.bounds import check_limit
 from ..transport import HttpsClient, open_https
 from ..transport.metrics import Metrics
 from ..types import Buffer, Did
@@ -199,6 +200,7 @@ class ChannelPool:
         self, url: str, peer: str, places: int, timeout_s: float | None
     ) -> AsyncIterator[Channel]:
         limit = self._config.wait_s if timeout_s is None else timeout_s
+        check_limit(limit)
         endpoint = self._endpoint(url, parse_did(peer).did)
         endpoint.users += 1
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from ..errors import UsageError
 from ..limits import (
@@ -28,6 +28,7 @@ from ..limits import (
     SESSION_MAX_RECORDS,
     STREAM_RENEW_AFTER_RECORDS,
 )
+from ..runtime.bounds import check_bounds
 from ..transport.compress import require_encodings
 from ..transport.https_client import HttpsPoolConfig, require_https
 
@@ -141,10 +142,7 @@ class ServiceConfig:
 
 
 def _check(config: ClientConfig | ServiceConfig) -> None:
-    for one in fields(config):
-        value = getattr(config, one.name)
-        if isinstance(value, int | float) and not value > 0:
-            raise UsageError(f"{one.name} must be positive, not {value!r}")
+    check_bounds(config)
     require_encodings(config.compression)
     ttl = config.envelope_ttl_s
     if type(ttl) is not int or ttl > FRESHNESS_WINDOW_S:

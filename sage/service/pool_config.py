@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from ..errors import UsageError
 from ..limits import (
     LIVENESS_TIMEOUT_S,
     POOL_ATTEMPTS,
@@ -17,6 +16,7 @@ from ..limits import (
     RECONNECT_MAX_S,
     RECONNECT_S,
 )
+from ..runtime.bounds import check_bounds
 
 __all__ = ["ChannelPoolConfig", "PoolStatistics"]
 
@@ -57,10 +57,7 @@ class ChannelPoolConfig:
         Raises:
             UsageError: a number that is not positive.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not value > 0:
-                raise UsageError(f"{field.name} must be positive, not {value!r}")
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

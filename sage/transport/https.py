@@ -23,6 +23,7 @@ from ..errors import (
     UsageError,
 )
 from ..limits import CLOSE_TIMEOUT_S
+from ..runtime.bounds import check_limit
 from .address import tls_context
 from .https_client import (
     HeaderLines,
@@ -68,6 +69,7 @@ class HttpsPool:
         require_https(url)
         session = self._open()
         total_s = self._config.total_timeout_s if timeout_s is None else timeout_s
+        check_limit(total_s)
         attempt = _Attempt(self._config, total_s)
         async with attempt.watched(url):
             posting = session.post(

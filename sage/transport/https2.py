@@ -24,6 +24,7 @@ from ..errors import (
     UsageError,
 )
 from ..limits import CLOSE_TIMEOUT_S
+from ..runtime.bounds import check_limit
 from .address import tls_context
 from .https_client import (
     HeaderLines,
@@ -80,6 +81,7 @@ class Http2Pool:
         if self._closed:
             raise UsageError("the HTTPS client was closed")
         total_s = self._config.total_timeout_s if timeout_s is None else timeout_s
+        check_limit(total_s)
         attempt = _Attempt(total_s)
         extensions = {"timeout": self._timeouts(), "trace": attempt.note}
         try:

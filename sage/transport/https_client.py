@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ from ..limits import (
     HTTPS_READ_TIMEOUT_S,
     REQUEST_TIMEOUT_S,
 )
+from ..runtime.bounds import check_bounds
 
 __all__ = [
     "HeaderLines",
@@ -84,10 +85,7 @@ class HttpsPoolConfig:
         Raises:
             UsageError: a number that is not positive, or a body over 16 MiB.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, bool) and not value > 0:
-                raise UsageError(f"{field.name} must be positive, not {value!r}")
+        check_bounds(self)
         if self.max_response_bytes > ENVELOPE_MAX_BYTES:
             raise UsageError(f"max_response_bytes is at most {ENVELOPE_MAX_BYTES}")
 

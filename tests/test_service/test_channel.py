@@ -167,6 +167,19 @@ async def test_a_request_times_out(running, connecting):
         assert await channel.request(b"again") == b"again"
 
 
+@pytest.mark.parametrize("limit", [float("nan"), "1", True])
+async def test_what_is_no_time_limit_reaches_no_loop(running, connecting, limit):
+    async with running() as url, connecting(url) as channel:
+        for use in (lambda **limit: channel.request(b"x", **limit), channel.check):
+            with pytest.raises(UsageError, match="timeout_s"):
+                await use(timeout_s=limit)
+        with pytest.raises(DeadlineExceeded):
+            await channel.request(b"x", timeout_s=-1)
+        with pytest.raises(UsageError, match="metadata"):
+            await channel.request(b"x", metadata="text")
+        assert await channel.request(b"x", timeout_s=float("inf")) == b"echo:x"
+
+
 async def test_closing_is_idempotent_and_quick(running, connecting):
     async def handler(message: Message) -> bytes:
         await asyncio.sleep(60)

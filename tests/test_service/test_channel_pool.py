@@ -513,3 +513,11 @@ async def test_channels_over_https_share_their_connections(
         )
         assert answers == [b"echo:%d" % n for n in range(20)]
         await pool.close()
+
+
+async def test_what_is_no_time_limit(pooled):
+    pool = pooled()
+    with pytest.raises(UsageError, match="timeout_s"):
+        async with pool.channel("wss://x/", peer=GRACE, timeout_s=float("nan")):
+            pass
+    assert not pool.statistics.attempts

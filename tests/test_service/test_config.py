@@ -21,7 +21,7 @@ def test_defaults_are_valid_and_frozen(kind):
 def test_numbers_must_be_positive(kind):
     for field in dataclasses.fields(kind):
         if isinstance(field.default, int | float):
-            for bad in (0, -1, float("nan")):
+            for bad in (0, -1, float("nan"), "1", None, True):
                 with pytest.raises(UsageError):
                     kind(**{field.name: bad})
 

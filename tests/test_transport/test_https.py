@@ -357,6 +357,11 @@ async def test_only_https(pooled):
         await post(pooled(), "http://localhost/")
 
 
+async def test_what_is_no_time_limit(pooled):
+    with pytest.raises(UsageError, match="timeout_s"):
+        await post(pooled(), "https://localhost/", timeout_s=float("nan"))
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -1,0 +1,49 @@
+"""What bounds nothing is refused where it is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf, nan
+
+import pytest
+
+from sage.errors import UsageError
+from sage.runtime.bounds import check_bounds, check_limit
+
+
+@dataclass
+class Config:
+    count: int = 1
+    limit_s: float = 1.0
+    on: bool = False
+    name: str = ""
+
+
+@pytest.mark.parametrize("limit", [-1, 0, 1, 0.5, inf, -inf])
+def test_any_number_is_a_time_limit(limit):
+    check_limit(limit)
+
+
+@pytest.mark.parametrize("limit", [None, "1", True, nan, 10**400, 1j, [1]])
+def test_anything_else_is_none(limit):
+    with pytest.raises(UsageError, match="wait_s must be seconds"):
+        check_limit(limit, "wait_s")
+
+
+@pytest.mark.parametrize(
+    "good", [{}, {"count": 10**30}, {"limit_s": 1}, {"limit_s": inf}, {"on": 5}]
+)
+def test_bounds(good):
+    check_bounds(Config(**good))
+
+
+@pytest.mark.parametrize("name", ["count", "limit_s"])
+@pytest.mark.parametrize("bad", [0, -1, nan, "1", None, True, b"1"])
+def test_what_is_no_bound(name, bad):
+    with pytest.raises(UsageError, match=f"{name} must be positive"):
+        check_bounds(Config(**{name: bad}))
+
+
+def test_there_is_no_half_of_a_thing():
+    with pytest.raises(UsageError):
+        check_bounds(Config(count=1.5))
