@@ -2,6 +2,11 @@
 
 Slower than HTTP/1.1 on several connections, where those can be had: it is for servers
 and proxies that speak nothing else, or that count connections.
+
+The library gives a connection up where one request on it is cancelled in the middle of
+a read or a write, and with it all the others. So each exchange has a task of its own,
+which is left behind where its caller is cancelled or out of time: it sends no request
+any more if it has not begun to, or else takes the answer that nobody waits for.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 
@@ -35,6 +40,9 @@ from .https_client import (
 )
 
 __all__ = ["Http2Pool"]
+
+# Answers that nobody waits for any more, of at most 16 MiB each.
+_LEFT_MAX: Final = 16
 
 
 class Http2Pool:
@@ -67,6 +75,7 @@ class Http2Pool:
             ),
         )
         self._closed = False
+        self._left: set[asyncio.Task[HttpResponse]] = set()
 
     async def post(
         self,
@@ -94,22 +103,47 @@ class Http2Pool:
             )
         except (httpx2.InvalidURL, ValueError) as exc:
             raise UsageError(f"no HTTPS request to {url!r}: {exc}") from exc
-        with attempt.watched(url):
-            async with asyncio.timeout(total_s):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    head = check_head(response.headers.raw)
-                    body = await self._body(response)
-                finally:
-                    await response.aclose()
-        return HttpResponse(response.status_code, head, (), body)
+        exchange = asyncio.create_task(self._exchange(request))
+        exchange.add_done_callback(_look)
+        try:
+            with attempt.watched(url):
+                async with asyncio.timeout(total_s):
+                    return await asyncio.shield(exchange)
+        finally:
+            if not exchange.done():
+                attempt.leave()
+                self._leave(exchange)
 
     async def close(self) -> None:
         """Close every connection, within a second. Idempotent."""
         self._closed = True
+        for exchange in self._left:
+            exchange.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if self._left:
+                    await asyncio.wait(self._left)
                 await self._transport.aclose()
+
+    async def _exchange(self, request: httpx2.Request) -> HttpResponse:
+        response = await self._transport.handle_async_request(request)
+        try:
+            head = check_head(response.headers.raw)
+            body = await self._body(response)
+        finally:
+            await response.aclose()
+        return HttpResponse(response.status_code, head, (), body)
+
+    def _leave(self, exchange: asyncio.Task[HttpResponse]) -> None:
+        """Let an exchange end by itself, for a while, and not too many of them."""
+        if self._closed or len(self._left) >= _LEFT_MAX:
+            exchange.cancel()
+            return
+        self._left.add(exchange)
+        later = asyncio.get_running_loop().call_later
+        ending = later(self._config.read_timeout_s, exchange.cancel)
+        exchange.add_done_callback(lambda _: ending.cancel())
+        exchange.add_done_callback(self._left.discard)
 
     def _timeouts(self) -> dict[str, float | None]:
         config = self._config
@@ -136,10 +170,16 @@ class _Attempt:
     """One request under way: whether it was sent, and what its end means."""
 
     def __init__(self, total_s: float) -> None:
-        self._total_s, self._sent = total_s, False
+        self._total_s, self._sent, self._left = total_s, False, False
+
+    def leave(self) -> None:
+        """Send nothing any more: its caller has been told how far it came."""
+        self._left = True
 
     async def note(self, event: str, _: dict[str, Any]) -> None:
         if event == "http2.send_request_headers.started":
+            if self._left:
+                raise ConnectFailed("given up before it was sent")
             self._sent = True
 
     @contextlib.contextmanager
@@ -162,3 +202,9 @@ class _Attempt:
                 raise ConnectFailed(f"cannot connect to {url}: {reason}") from exc
             text = f"the connection broke: {reason}"
             raise ConnectionLost(text, may_have_run=True) from exc
+
+
+def _look(exchange: asyncio.Task[HttpResponse]) -> None:
+    """See how it ended, also where nobody waits for it any more."""
+    if not exchange.cancelled():
+        exchange.exception()

@@ -20,7 +20,7 @@ from sage.errors import (
     DecodeError,
     UsageError,
 )
-from sage.transport import Http2Pool, HttpsPoolConfig
+from sage.transport import Http2Pool, HttpsPoolConfig, https2
 
 from ..ports import free_port
 
@@ -221,6 +221,60 @@ async def test_a_server_that_speaks_http_1_only(tls, pooled):
     with pytest.raises((ConnectFailed, ConnectionLost)):
         await post(pooled(), url)
     server.close()
+
+
+async def test_whoever_gives_up_takes_nothing_from_the_others(served, pooled):
+    """They share its connection, which the library would give up with it."""
+    async with served(App()) as url:
+        pool = pooled()
+        for number in range(30):
+            leaving = asyncio.create_task(post(pool, url, bytes(300_000)))
+            staying = asyncio.create_task(post(pool, url, bytes(50_000)))
+            await asyncio.sleep(number * 0.0007)
+            if number % 2:
+                leaving.cancel()
+            else:
+                with contextlib.suppress(DeadlineExceeded):
+                    await post(pool, url, bytes(300_000), timeout_s=0.001)
+            assert (await staying).status == 200
+            assert (await post(pool, url)).status == 200
+            await asyncio.wait([leaving])
+
+
+async def test_what_was_given_up_is_not_sent_later(served, pooled):
+    app = App()
+    async with served(app) as url:
+        pool = pooled()
+        leaving = asyncio.create_task(post(pool, url, b"left"))
+        await asyncio.sleep(0.001)  # it connects
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        with pytest.raises(DeadlineExceeded) as late:
+            await post(pool, url, b"late", timeout_s=0)
+        assert not late.value.may_have_run
+        await post(pool, url, b"sent")
+        await asyncio.sleep(0.05)
+    assert app.bodies == [b"sent"]
+
+
+async def test_few_are_left_behind_and_none_for_long(served, pooled, monkeypatch):
+    monkeypatch.setattr(https2, "_LEFT_MAX", 1)
+    app = App()
+    async with served(app) as url:
+        pool = pooled(read_timeout_s=0.3)
+        await post(pool, url)
+        app.held.clear()
+        waiting = [asyncio.create_task(post(pool, url)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        assert len(pool._left) == 1
+        async with asyncio.timeout(5):
+            while pool._left:
+                await asyncio.sleep(0.01)
+        app.held.set()
 
 
 async def test_only_https(pooled):
