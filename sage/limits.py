@@ -157,8 +157,15 @@ __all__: Final = [
     "STREAM_RECORD_MAX_BYTES",
     "STREAM_RENEW_AFTER_RECORDS",
     "STREAM_SUCCESSORS_MAX",
+    "TLS_CALL_S",
+    "TLS_LONG_CALL_S",
+    "TLS_LOOK_AGAIN_S",
+    "TLS_LOOK_S",
     "TLS_RECORD_MAX_BYTES",
+    "TLS_SEND_MAX_BYTES",
+    "TLS_UNMEASURED_CALL_S",
     "TRANSCRIPT_HASH_BYTES",
+    "TURN_S",
     "UNAUTHENTICATED_MAX_BYTES",
     "VERSION_FLOOR_AGENTS",
     "WARM_SESSIONS",
@@ -378,6 +385,24 @@ WRITE_GAP_S: Final = 50e-6
 
 # The most that one record of TLS carries (RFC 8446, section 5.1).
 TLS_RECORD_MAX_BYTES: Final = 16 * 1024
+
+# What one call into OpenSSL may cost, in seconds for which the thread computes, and how
+# often it is looked at. A record is opened in 20 µs, and in two milliseconds where the
+# machine is slow; whoever lets a call read on and on is no honest peer. A handshake
+# signs: with RSA of 4096 bits in 4 ms, and in twenty times that. A call that sends is
+# bounded by what it is given. Where the system does not tell what a thread computes,
+# the time that passes has to do, and there may be other work in it.
+TLS_CALL_S: Final = 0.01
+TLS_LONG_CALL_S: Final = 0.1
+TLS_UNMEASURED_CALL_S: Final = 0.5
+TLS_LOOK_S: Final = 0.005
+TLS_LOOK_AGAIN_S: Final = 0.002
+TLS_SEND_MAX_BYTES: Final = 256 * 1024
+
+# For how long the connections of a loop are read before its timers and its newcomers
+# get their turn. A pause of so much is noticed by nobody, and where thousands have
+# something to say, it is long enough to have heard many.
+TURN_S: Final = 0.025
 
 # Middleboxes forget connections that are silent; most wait for a minute or more.
 PING_INTERVAL_S: Final = 20.0

@@ -121,6 +121,13 @@ def test_ours_stay_within_the_protocols() -> None:
     assert limits.OBSERVATION_MAX_AGE_S <= limits.RESOLUTION_AGED_MAX_S
 
 
+def test_a_call_into_openssl_is_looked_at_several_times_before_it_is_cut() -> None:
+    assert limits.TLS_LOOK_AGAIN_S < limits.TLS_LOOK_S < limits.TLS_CALL_S
+    assert limits.TLS_CALL_S >= 5 * limits.TLS_LOOK_AGAIN_S
+    assert limits.TLS_CALL_S < limits.TLS_LONG_CALL_S < limits.TLS_UNMEASURED_CALL_S
+    assert limits.TLS_CALL_S < limits.TURN_S
+
+
 def test_no_successor_gives_way_that_the_peer_may_use() -> None:
     left_s, wait_s, tries = limits.SESSION_MAX_AGE_S - limits.RENEW_AFTER_S, 1.0, 0
     assert wait_s == limits.RENEW_RETRY_S

@@ -23,10 +23,13 @@ from typing import Any
 from ..limits import (
     CLOSE_TIMEOUT_S,
     TLS_RECORD_MAX_BYTES,
+    TLS_SEND_MAX_BYTES,
     WRITE_BUFFER_HIGH_BYTES,
     WRITE_BUFFER_LOW_BYTES,
     WRITE_GAP_S,
 )
+from .tls_watch import TlsKeptBusy, watch_here
+from .turn import turn_of
 
 __all__ = ["TlsTransport", "can_watch_sockets"]
 
@@ -90,6 +93,8 @@ class TlsTransport(asyncio.Transport):
         "_sock",
         "_stalled",
         "_timer",
+        "_turn",
+        "_waiting",
         "_write_paused",
         "_writing",
         "_wrote_at",
@@ -106,6 +111,7 @@ class TlsTransport(asyncio.Transport):
         on_opened: Callable[[Exception | None], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._turn, self._waiting = turn_of(self._loop), False
         self._protocol: Any = protocol
         self._on_opened = on_opened
         self._out: bytearray | None = None
@@ -229,11 +235,12 @@ class TlsTransport(asyncio.Transport):
     # --- opening ----------------------------------------------------------------------
 
     def _shake_hands(self) -> None:
-        if self._lost or self._is_open:
+        if self._lost or self._is_open or self._is_put_off():
             return
-        self._loop.remove_writer(self._descriptor)
+        began_at = time.monotonic()
         try:
-            self._sock.do_handshake()
+            self._loop.remove_writer(self._descriptor)
+            watch_here().do_handshake(self._sock)
         except ssl.SSLWantReadError:
             return
         except ssl.SSLWantWriteError:
@@ -242,6 +249,8 @@ class TlsTransport(asyncio.Transport):
         except (OSError, ValueError) as exc:
             self._end(exc)
             return
+        finally:
+            self._turn.spend(time.monotonic() - began_at, self._loop)
         self._is_open = True
         self._stop_timer()
         self._loop.add_reader(self._descriptor, self._read)
@@ -263,10 +272,19 @@ class TlsTransport(asyncio.Transport):
     # --- reading ----------------------------------------------------------------------
 
     def _read(self) -> None:
-        until = time.monotonic() + _TURN_S
+        if self._turn.is_over and self._is_put_off():
+            return
+        began_at = time.monotonic()
+        try:
+            self._read_until(began_at + _TURN_S)
+        finally:
+            self._turn.spend(time.monotonic() - began_at, self._loop)
+
+    def _read_until(self, end_at: float) -> None:
+        watch = watch_here()
         while True:
             try:
-                data = self._sock.recv(TLS_RECORD_MAX_BYTES)
+                data = watch.recv(self._sock, TLS_RECORD_MAX_BYTES)
             except ssl.SSLWantReadError:
                 return
             except ssl.SSLWantWriteError:
@@ -284,8 +302,22 @@ class TlsTransport(asyncio.Transport):
             except Exception as exc:
                 logger.exception("internal error; the connection is cut")
                 self._end(exc)
-            if not self.is_reading() or time.monotonic() >= until:
+            if not self.is_reading() or time.monotonic() >= end_at:
                 return
+
+    def _is_put_off(self) -> bool:
+        """Whether others have used up this turn; ours comes with a later one."""
+        if self._turn.is_over and not self._waiting:
+            self._waiting = True
+            self._turn.put_off(self._take_turn)
+        return self._turn.is_over
+
+    def _take_turn(self) -> None:
+        self._waiting = False
+        if not self._is_open:
+            self._shake_hands()
+        elif self.is_reading() and not self._stalled:
+            self._read()
 
     def _stall(self) -> None:
         """Read on once there is room for what TLS has to answer first.
@@ -306,13 +338,17 @@ class TlsTransport(asyncio.Transport):
 
     def _flush(self) -> None:
         self._flushing = False
-        out = self._out
+        out, watch = self._out, watch_here()
         if self._lost or (out is None and not self._stalled):
             return
         try:
             while out:
                 with memoryview(out) as view:
-                    sent = self._sock.send(view)
+                    if len(view) <= TLS_SEND_MAX_BYTES:
+                        sent = watch.send(self._sock, view)
+                    else:
+                        with view[:TLS_SEND_MAX_BYTES] as part:
+                            sent = watch.send(self._sock, part)
                 del out[:sent]
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._watch_room()
@@ -353,12 +389,13 @@ class TlsTransport(asyncio.Transport):
         A socket that is closed over unread bytes resets the connection, and takes
         away what the peer has not read yet.
         """
-        with contextlib.suppress(OSError, ValueError):
-            self._sock.unwrap()  # ours is sent, whatever is there of the peer's
         try:
+            with contextlib.suppress(ssl.SSLError, ValueError):
+                # Ours is sent, whatever is there of the peer's.
+                watch_here().unwrap(self._sock)
             self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            self._end(None)
+        except OSError as exc:
+            self._end(exc if isinstance(exc, TlsKeptBusy) else None)
             return
         self._loop.add_reader(self._descriptor, self._drop)
 

@@ -9,43 +9,14 @@ import ssl
 import time
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA384
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from sage.limits import WRITE_BUFFER_HIGH_BYTES
+from sage.limits import TLS_SEND_MAX_BYTES, TURN_S, WRITE_BUFFER_HIGH_BYTES
 from sage.transport.tls import TlsTransport, can_watch_sockets
+from sage.transport.turn import turn_of
+
+from .tls_by_hand import DATA, ByHand, Keys13, Noting, log_keys
 
 pytestmark = pytest.mark.every_loop
-
-
-class Noting(asyncio.Protocol):
-    """Notes what it is told."""
-
-    def __init__(self, echo: bool = False) -> None:
-        self.echo, self.transport = echo, None
-        self.got, self.paused = bytearray(), []
-        self.opened, self.lost = asyncio.Event(), asyncio.Event()
-        self.error: Exception | None = None
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.opened.set()
-
-    def data_received(self, data):
-        self.got += data
-        if self.echo:
-            self.transport.write(data)
-
-    def pause_writing(self):
-        self.paused.append(True)
-
-    def resume_writing(self):
-        self.paused.append(False)
-
-    def connection_lost(self, exc):
-        self.error = exc
-        self.lost.set()
 
 
 @contextlib.asynccontextmanager
@@ -64,7 +35,7 @@ async def pair(tls, protocol, *, timeout_s=5.0):
     await protocol.lost.wait()
 
 
-@pytest.mark.parametrize("size", [1, 16_384, 16_385, 3_000_000])
+@pytest.mark.parametrize("size", [1, 16_384, 16_385, TLS_SEND_MAX_BYTES + 1, 3_000_000])
 async def test_bytes_go_and_come(tls, size):
     protocol, data = Noting(echo=True), bytes(range(256)) * (size // 256 + 1)
     async with pair(tls, protocol) as (reader, writer):
@@ -232,68 +203,79 @@ async def test_what_is_slow_to_take_leaves_others_their_turn(tls):
     assert turns >= 100_000 // 16_384
 
 
+async def test_many_that_are_slow_leave_others_their_turn(tls):
+    """Together they use up a turn of the loop, and none of them waits for ever."""
+    served, in_a_turn, count = [], [], 12
+    async with contextlib.AsyncExitStack() as stack:
+        writers = []
+        for number in range(count):
+            protocol = Noting()
+            _, writer = await stack.enter_async_context(pair(tls, protocol))
+            writers.append(writer)
+
+            def take(_data, number=number) -> None:
+                time.sleep(TURN_S / 4)
+                served.append(number)
+
+            protocol.data_received = take
+        for writer in writers:
+            writer.write(b"x")
+        while len(served) < count:
+            before = len(served)
+            await asyncio.sleep(0)
+            in_a_turn.append(len(served) - before)
+    assert sorted(served) == list(range(count))
+    assert max(in_a_turn) <= 5
+
+
+async def test_who_ends_while_it_waits_for_its_turn_is_not_read(tls):
+    closing, pausing, staying = Noting(), Noting(), Noting()
+    async with contextlib.AsyncExitStack() as stack:
+        writers = [
+            (await stack.enter_async_context(pair(tls, one)))[1]
+            for one in (closing, pausing, staying)
+        ]
+        loop = asyncio.get_running_loop()
+        for writer in writers:
+            writer.write(b"x")
+        turn_of(loop).spend(TURN_S, loop)
+        # The transports are told that there is something, and put it off.
+        for one in (closing, pausing, staying):
+            one.transport._read()
+            one.transport._read()
+        closing.transport.abort()
+        pausing.transport.pause_reading()
+        while not staying.got:
+            await asyncio.sleep(0.001)
+        assert not closing.got
+        assert not pausing.got
+        pausing.transport.resume_reading()
+        while not pausing.got:
+            await asyncio.sleep(0.001)
+
+
+async def test_whose_turn_is_always_over_goes_on_in_the_next(tls):
+    loop, turns, ended = asyncio.get_running_loop(), 0, False
+
+    def use_it_up() -> None:
+        nonlocal turns
+        turns += 1
+        turn_of(loop).spend(TURN_S, loop)
+        if not ended:
+            loop.call_soon(use_it_up)
+
+    use_it_up()
+    protocol = Noting(echo=True)
+    async with pair(tls, protocol) as (reader, writer):
+        shaken = turns
+        writer.write(bytes(100_000))
+        assert await reader.readexactly(100_000) == bytes(100_000)
+        assert turns > shaken > 3
+        ended = True
+
+
 async def test_the_loop_of_the_tests_watches_sockets():
     assert can_watch_sockets()
-
-
-class ByHand:
-    """The other end of a transport of ours, which reads and writes when it is told."""
-
-    def __init__(self, context, protocol, ours, *, name=None):
-        ours_sock, self.sock = socket.socketpair()
-        for sock in (ours_sock, self.sock):
-            sock.setblocking(False)
-        self.ours = TlsTransport(
-            ours_sock,
-            protocol,
-            ours,
-            timeout_s=5,
-            server_hostname=None if name else "localhost",
-        )
-        self.loop, self.protocol = asyncio.get_running_loop(), protocol
-        self.into, self.out, self.junk = ssl.MemoryBIO(), ssl.MemoryBIO(), 0
-        self.tls = context.wrap_bio(
-            self.into, self.out, server_side=name is None, server_hostname=name
-        )
-
-    async def shake_hands(self):
-        while True:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                self.tls.do_handshake()
-                break
-            await self.send()
-            self.into.write(await self.loop.sock_recv(self.sock, 65_536))
-        await self.send()
-        await self.protocol.opened.wait()
-        await self.drain()  # tickets
-
-    async def send(self):
-        await self.loop.sock_sendall(self.sock, self.out.read())
-
-    def leave_no_room(self):
-        """Fill the socket of ours with what is none of TLS' business."""
-        raw = self.ours.get_extra_info("socket")
-        for size in (65_536, 1):
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    self.junk += socket.socket.send(raw, bytes(size))
-
-    async def drain(self) -> bytes:
-        """Read what is there, and what comes while we do."""
-        got, quiet = b"", 0
-        while quiet < 5:
-            quiet += 1
-            await asyncio.sleep(0.01)
-            with contextlib.suppress(BlockingIOError):
-                while data := self.sock.recv(65_536):
-                    drop = min(self.junk, len(data))
-                    self.junk -= drop
-                    self.into.write(data[drop:])
-                    quiet = 0
-            with contextlib.suppress(ssl.SSLWantReadError):
-                while data := self.tls.read(65_536):
-                    got += data
-        return got
 
 
 @pytest.fixture
@@ -380,36 +362,6 @@ async def test_closing_a_read_that_waits_for_room_takes_a_second(tls, drains):
         assert server.protocol.error is None
 
 
-class ClientKeys:
-    """Seals records of TLS 1.3 as a client does that can ask for new keys.
-
-    ``ssl`` cannot. RFC 8446, sections 5.2, 7.1 and 7.2, TLS_AES_256_GCM_SHA384.
-    """
-
-    def __init__(self, key_log: str) -> None:
-        (line,) = (x for x in key_log.splitlines() if x.startswith("CLIENT_TRAFFIC"))
-        self.secret, self.seq = bytes.fromhex(line.split()[2]), 0
-
-    def _expand(self, label: bytes, size: int) -> bytes:
-        label = b"tls13 " + label
-        info = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0"
-        return HKDFExpand(SHA384(), size, info).derive(self.secret)
-
-    def seal(self, kind: int, content: bytes) -> bytes:
-        header = b"\x17\x03\x03" + (len(content) + 17).to_bytes(2, "big")
-        iv = int.from_bytes(self._expand(b"iv", 12), "big")
-        nonce = (iv ^ self.seq).to_bytes(12, "big")
-        self.seq += 1
-        aead = AESGCM(self._expand(b"key", 32))
-        return header + aead.encrypt(nonce, content + bytes([kind]), header)
-
-    def ask_for_new_keys(self) -> bytes:
-        """Return a KeyUpdate that asks for one (RFC 8446, section 4.6.3)."""
-        record = self.seal(22, b"\x18\0\0\x01\x01")
-        self.secret, self.seq = self._expand(b"traffic upd", 48), 0
-        return record
-
-
 @pytest.mark.parametrize(
     ("full", "times"), [("not", 5), ("by the protocol", 1), ("by others", 5)]
 )
@@ -422,8 +374,7 @@ async def test_who_asks_for_new_keys_and_does_not_read(
     request over the half of a record is too much for OpenSSL: the connection ends.)
     """
     context = ssl.create_default_context(cafile=str(tls.authority))
-    context.keylog_filename = str(tmp_path / "keys")
-    protocol = Noting()
+    key_log, protocol = log_keys(context, tmp_path), Noting()
     client = ByHand(context, protocol, tls.server, name="localhost")
     async with asyncio.timeout(10):
         await client.shake_hands()
@@ -435,9 +386,9 @@ async def test_who_asks_for_new_keys_and_does_not_read(
             await asyncio.sleep(0)
         if full == "by others":
             client.leave_no_room()
-        keys, said = ClientKeys((tmp_path / "keys").read_text()), b"01234"[:times]
+        keys, said = Keys13(key_log.read_text()), b"01234"[:times]
         for data in said:
-            record = keys.ask_for_new_keys() + keys.seal(23, bytes([data]))
+            record = keys.new_keys(ask=True) + keys.seal(DATA, bytes([data]))
             await client.loop.sock_sendall(client.sock, record)
             await asyncio.sleep(0.02)
         assert len(reads) < 20
