@@ -31,6 +31,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ..limits import (
     TLS_CALL_S,
@@ -101,24 +102,10 @@ class TlsWatch:
 
     # --- in the watched thread --------------------------------------------------------
 
-    # An interrupt from the keyboard comes between a call and what follows it. So the
-    # lock is released within ``try``, and first of all: it is taken again if, and only
-    # if, it was released.
-
     def recv(self, sock: ssl.SSLSocket, size: int) -> bytes:
         """Return up to ``size`` bytes, and of one record at most."""
-        self._calls += 1
-        self._limit_s, self._sock = TLS_CALL_S, sock
-        try:
-            self._outside.release()
-            if not self._looking:
-                self._wake()
-            return sock.recv(size)
-        finally:
-            self._sock = None
-            self._outside.acquire()
-            if self._cut is not None:
-                self._mend(sock)
+        received: bytes = self._call(sock, TLS_CALL_S, sock.recv, size)
+        return received
 
     def send(self, sock: ssl.SSLSocket, data: memoryview) -> int:
         """Return how many bytes were taken, of `TLS_SEND_MAX_BYTES` at most.
@@ -126,37 +113,30 @@ class TlsWatch:
         What TLS has begun to read it reads to its end first: of a ticket that comes in
         records of one byte, 130,000 of them.
         """
-        self._calls += 1
-        self._limit_s, self._sock = TLS_LONG_CALL_S, sock
-        try:
-            self._outside.release()
-            if not self._looking:
-                self._wake()
-            return sock.send(data)
-        finally:
-            self._sock = None
-            self._outside.acquire()
-            if self._cut is not None:
-                self._mend(sock)
+        sent: int = self._call(sock, TLS_LONG_CALL_S, sock.send, data)
+        return sent
 
     def do_handshake(self, sock: ssl.SSLSocket) -> None:
         """Take the next step of the handshake."""
-        self._call(sock, sock.do_handshake, TLS_LONG_CALL_S)
+        self._call(sock, TLS_LONG_CALL_S, sock.do_handshake)
 
     def unwrap(self, sock: ssl.SSLSocket) -> None:
         """Say goodbye, and look for the peer's."""
-        self._call(sock, sock.unwrap, TLS_CALL_S)
+        self._call(sock, TLS_CALL_S, sock.unwrap)
 
     def _call(
-        self, sock: ssl.SSLSocket, act: Callable[[], object], limit_s: float
-    ) -> None:
+        self, sock: ssl.SSLSocket, limit_s: float, act: Callable[..., Any], *what: Any
+    ) -> Any:
         self._calls += 1
         self._limit_s, self._sock = limit_s, sock
+        # An interrupt from the keyboard comes between a call and what follows it. So
+        # the lock is released within ``try``, and first of all: it is taken again if,
+        # and only if, it was released.
         try:
             self._outside.release()
             if not self._looking:
                 self._wake()
-            act()
+            return act(*what)
         finally:
             self._sock = None
             self._outside.acquire()
