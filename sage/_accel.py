@@ -7,7 +7,8 @@ fallback would cost a service most of its speed without a word.
 The compiled one calls OpenSSL's functions directly where this process has an OpenSSL
 of version 3.0 or newer that can be called (engine ``libcrypto``), and the objects of
 the `cryptography` package where it has none (engine ``cryptography``), as the pure twin
-always does. An engine is used only after it has given known answers.
+always does. An engine is used only after it has given known answers. The handshake's
+HMAC and HKDF are the engine's, too.
 
 Environment, read once at import:
 
@@ -32,12 +33,20 @@ from ._crypto import (
     ChaCha20Poly1305,
     InvalidTag,
     hkdf_expand_into,
+    hmac_sha256_into,
     openssl_version,
 )
 from ._known_answers import Engine
 from .errors import ConfigError
 
-__all__ = ["ReplayWindow", "SessionCore", "backend", "untrack"]
+__all__ = [
+    "ReplayWindow",
+    "SessionCore",
+    "backend",
+    "hkdf_expand_into",
+    "hmac_sha256_into",
+    "untrack",
+]
 
 
 def backend() -> dict[str, str]:
@@ -106,6 +115,7 @@ def _use_libcrypto() -> tuple[str | None, str]:
                 "libcrypto",
                 lambda key: _core.LibcryptoAead(False, key),
                 lambda key: _core.LibcryptoAead(True, key),
+                _core.libcrypto_hmac_into,
                 _core.libcrypto_expand_into,
                 InvalidTag,
             )
@@ -121,7 +131,14 @@ def _use_libcrypto() -> tuple[str | None, str]:
 
 _PURE, _REQUIRED, _WANTED = _check_environment()
 known_answers.check(
-    Engine("cryptography", ChaCha20Poly1305, AESGCM, hkdf_expand_into, InvalidTag)
+    Engine(
+        "cryptography",
+        ChaCha20Poly1305,
+        AESGCM,
+        hmac_sha256_into,
+        hkdf_expand_into,
+        InvalidTag,
+    )
 )
 _ENGINE, _OPENSSL = "cryptography", openssl_version()
 
@@ -154,6 +171,9 @@ else:
         if _WANTED != "cryptography":
             _found, _why = _use_libcrypto()
             if _found is not None:
+                from ._core import libcrypto_expand_into as hkdf_expand_into
+                from ._core import libcrypto_hmac_into as hmac_sha256_into
+
                 _ENGINE, _OPENSSL = "libcrypto", _found
             elif _WANTED == "libcrypto":
                 raise ConfigError(f"SAGE_ENGINE=libcrypto, but {_why}")

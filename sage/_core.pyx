@@ -25,8 +25,9 @@ from base64 import urlsafe_b64encode
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
-from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_READ, PyBUF_WRITABLE
-from cpython.buffer cimport PyBUF_WRITE, PyBuffer_IsContiguous, PyBuffer_Release
+from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_READ, PyBUF_SIMPLE
+from cpython.buffer cimport PyBUF_WRITABLE, PyBUF_WRITE, PyBuffer_IsContiguous
+from cpython.buffer cimport PyBuffer_Release
 from cpython.buffer cimport PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cpython.pyport cimport PY_SSIZE_T_MAX

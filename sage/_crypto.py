@@ -154,6 +154,11 @@ def hmac_sha256(key: Buffer, data: Buffer) -> bytes:
     return _hmac_digest(key, data, "sha256")
 
 
+def hmac_sha256_into(key: Buffer, data: Buffer, out: Buffer) -> None:
+    """Write the HMAC-SHA-256 into the first 32 bytes of the writable ``out``."""
+    memoryview(out)[:32] = _hmac_digest(key, data, "sha256")
+
+
 # Its stub names fewer sorts of buffer than it takes.
 _hmac_digest: Final[Callable[..., bytes]] = hmac.digest
 

@@ -328,6 +328,58 @@ cdef bint sha256_into(const void *data, Py_ssize_t size, uint8_t *digest) noexce
     )
 
 
+cdef struct HmacKey:
+    uint8_t inner[HASH_BLOCK_BYTES]
+    uint8_t outer[HASH_BLOCK_BYTES]
+
+
+cdef bint set_hmac_key(HmacKey *key, const uint8_t *secret, Py_ssize_t size) noexcept:
+    """Prepare HMAC (RFC 2104); the caller wipes what is prepared.
+
+    HMAC is written as the two digests that it consists of: with OpenSSL's HKDF and HMAC
+    nearly all of the time goes to finding the algorithm, and copying a context in which
+    the key was absorbed costs more than absorbing it again.
+    """
+    cdef uint8_t digest[KEY_BYTES]
+    cdef bint right = True, long = size > HASH_BLOCK_BYTES
+    cdef Py_ssize_t i
+    if long:
+        right = sha256_into(secret, size, digest)
+        secret = digest
+        size = KEY_BYTES
+    memset(key.inner, 0x36, HASH_BLOCK_BYTES)
+    memset(key.outer, 0x5C, HASH_BLOCK_BYTES)
+    for i in range(size):
+        key.inner[i] ^= secret[i]
+        key.outer[i] ^= secret[i]
+    if long:
+        sage_wipe(digest, KEY_BYTES)
+    return right
+
+
+cdef inline bint start_hmac(const HmacKey *key) noexcept:
+    return (
+        _evp.EVP_DigestInit_ex2(_evp.hashing, NULL, NULL) == 1
+        and _evp.EVP_DigestUpdate(_evp.hashing, key.inner, HASH_BLOCK_BYTES) == 1
+    )
+
+
+cdef inline bint finish_hmac(const HmacKey *key, uint8_t *tag) noexcept:
+    cdef void *context = _evp.hashing
+    return (
+        _evp.EVP_DigestFinal_ex(context, tag, NULL) == 1
+        and _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1
+        and _evp.EVP_DigestUpdate(context, key.outer, HASH_BLOCK_BYTES) == 1
+        and _evp.EVP_DigestUpdate(context, tag, KEY_BYTES) == 1
+        and _evp.EVP_DigestFinal_ex(context, tag, NULL) == 1
+    )
+
+
+cdef inline bint forget_hash() noexcept:
+    """Start another digest: the state of the last is its result, perhaps a key."""
+    return _evp.EVP_DigestInit_ex2(_evp.hashing, NULL, NULL) == 1
+
+
 cdef bint expand_into(
     const uint8_t *prk,
     const uint8_t *info,
@@ -335,53 +387,34 @@ cdef bint expand_into(
     uint8_t *out,
     Py_ssize_t size,
 ) noexcept:
-    """Write HKDF-Expand of a 32-byte key (RFC 5869, 2.3), which may lie where it goes.
-
-    HMAC is the two digests that it consists of (RFC 2104): with OpenSSL's HKDF and HMAC
-    nearly all of the time goes to finding the algorithm, and copying a context in which
-    the key was absorbed costs more than absorbing it again.
-    """
-    cdef uint8_t inner[HASH_BLOCK_BYTES]
-    cdef uint8_t outer[HASH_BLOCK_BYTES]
+    """Write HKDF-Expand of a 32-byte key (RFC 5869, 2.3), which may lie where it goes."""
+    cdef HmacKey key
     cdef uint8_t block[KEY_BYTES]
     cdef void *context = _evp.hashing
     cdef uint8_t counter = 0
     cdef Py_ssize_t done = 0, share
-    cdef int i
-    cdef bint right = True
-    memset(inner, 0x36, HASH_BLOCK_BYTES)
-    memset(outer, 0x5C, HASH_BLOCK_BYTES)
-    for i in range(KEY_BYTES):
-        inner[i] ^= prk[i]
-        outer[i] ^= prk[i]
+    cdef bint right = set_hmac_key(&key, prk, KEY_BYTES)
     while right and done < size:
         counter += 1
         right = (
-            _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1
-            and _evp.EVP_DigestUpdate(context, inner, HASH_BLOCK_BYTES) == 1
+            start_hmac(&key)
             and (done == 0 or _evp.EVP_DigestUpdate(context, block, KEY_BYTES) == 1)
             and _evp.EVP_DigestUpdate(context, info, info_bytes) == 1
             and _evp.EVP_DigestUpdate(context, &counter, 1) == 1
-            and _evp.EVP_DigestFinal_ex(context, block, NULL) == 1
-            and _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1
-            and _evp.EVP_DigestUpdate(context, outer, HASH_BLOCK_BYTES) == 1
-            and _evp.EVP_DigestUpdate(context, block, KEY_BYTES) == 1
-            and _evp.EVP_DigestFinal_ex(context, block, NULL) == 1
+            and finish_hmac(&key, block)
         )
         if right:  # else the key that is there stays there
             share = min(size - done, <Py_ssize_t>KEY_BYTES)
             memcpy(out + done, block, share)
             done += share
-    # The state of a digest is its result: start another, so that no key stays there.
-    right = _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1 and right
-    sage_wipe(inner, HASH_BLOCK_BYTES)
-    sage_wipe(outer, HASH_BLOCK_BYTES)
+    right = forget_hash() and right
+    sage_wipe(&key, sizeof(HmacKey))
     sage_wipe(block, KEY_BYTES)
     return right
 
 
 def libcrypto_expand_into(prk, bytes info, out):
-    """Fill a writable buffer from a 32-byte key; for those who check the engine."""
+    """Fill a writable buffer by HKDF-Expand (RFC 5869, 2.3) of a 32-byte key."""
     cdef uint8_t key[KEY_BYTES]
     cdef Py_buffer held
     cdef bint right = True
@@ -404,5 +437,37 @@ def libcrypto_expand_into(prk, bytes info, out):
     if not fits:
         text = f"HKDF output must be 1..{EXPAND_MAX_BYTES} bytes, not {size}"
         raise UsageError(text)
+    if not right:
+        refuse_memory()
+
+
+def libcrypto_hmac_into(key, data, out):
+    """Write HMAC-SHA-256 (RFC 2104) into the first 32 bytes of a writable buffer."""
+    cdef HmacKey pads
+    cdef uint8_t tag[KEY_BYTES]
+    cdef Py_buffer secret, message, held
+    cdef bint right
+    require_libcrypto()
+    PyObject_GetBuffer(key, &secret, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(data, &message, PyBUF_SIMPLE)
+        try:
+            borrow(out, KEY_BYTES, &held)
+            right = (
+                set_hmac_key(&pads, <const uint8_t *>secret.buf, secret.len)
+                and start_hmac(&pads)
+                and _evp.EVP_DigestUpdate(_evp.hashing, message.buf, message.len) == 1
+                and finish_hmac(&pads, tag)
+            )
+            if right:
+                memcpy(held.buf, tag, KEY_BYTES)
+            PyBuffer_Release(&held)
+            right = forget_hash() and right
+            sage_wipe(&pads, sizeof(HmacKey))
+            sage_wipe(tag, KEY_BYTES)
+        finally:
+            PyBuffer_Release(&message)
+    finally:
+        PyBuffer_Release(&secret)
     if not right:
         refuse_memory()

@@ -1,9 +1,10 @@
 """What an engine must answer before it is used.
 
-An engine is an AEAD for each cipher, and HKDF's second half. Known answers: RFC 8439,
-2.8.2; case 16 of the specification of GCM (McGrew and Viega), which has a 256-bit key
-and associated data; RFC 5869, A.1 and A.2, whose blocks are one HMAC-SHA-256 each. All
-of them are short. A long message takes the way of the widest vectors that the processor
+An engine is an AEAD for each cipher, HMAC, and HKDF's second half. Known answers:
+RFC 8439, 2.8.2; case 16 of the specification of GCM (McGrew and Viega), which has a
+256-bit key and associated data; RFC 4231, 4.3 and 4.7, keys shorter and longer than a
+block of the hash; RFC 5869, A.1 and A.2, whose blocks are one HMAC each. All of them
+are short. A long message takes the way of the widest vectors that the processor
 has: of its answer there is a digest, on which OpenSSL 3.0 and 4.0 agree.
 """
 
@@ -25,6 +26,7 @@ class Engine(NamedTuple):
         name: as `sage.backend` gives it.
         chacha20poly1305: makes an AEAD of a 32-byte key.
         aes_256_gcm: makes another.
+        hmac_into: HMAC-SHA-256: ``(key, data, out)``.
         expand_into: HKDF-Expand with SHA-256: ``(prk, info, out)``.
         invalid_tag: what ``decrypt`` raises for a forgery.
     """
@@ -32,6 +34,7 @@ class Engine(NamedTuple):
     name: str
     chacha20poly1305: Callable[[memoryview], Any]
     aes_256_gcm: Callable[[memoryview], Any]
+    hmac_into: Callable[[Any, Any, Any], None]
     expand_into: Callable[[Any, bytes, Any], None]
     invalid_tag: type[Exception]
 
@@ -51,7 +54,8 @@ def check(engine: Engine) -> None:
             and _seals(engine.aes_256_gcm, engine.invalid_tag, _AES_256_GCM)
             and _seals_much(engine.chacha20poly1305, _MUCH_CHACHA20POLY1305)
             and _seals_much(engine.aes_256_gcm, _MUCH_AES_256_GCM)
-            and all(_expands(engine.expand_into, *case) for case in _HKDF)
+            and all(_writes(engine.hmac_into, *case) for case in _HMAC)
+            and all(_writes(engine.expand_into, *case) for case in _HKDF)
         )
     except Exception as exc:
         raise ConfigError(f"the engine {engine.name} fails: {exc!r}") from exc
@@ -111,14 +115,14 @@ def _seals_much(make: Callable[[memoryview], Any], digest: str) -> bool:
     )
 
 
-def _expands(
-    expand_into: Callable[[Any, bytes, Any], None],
-    prk: bytes,
-    info: bytes,
+def _writes(
+    derive_into: Callable[[Any, bytes, Any], None],
+    key: bytes,
+    data: bytes,
     expected: bytes,
 ) -> bool:
     out = bytearray(len(expected))
-    expand_into(prk, info, memoryview(out))
+    derive_into(key, data, memoryview(out))
     return out == expected
 
 
@@ -159,6 +163,18 @@ _MUCH_CHACHA20POLY1305: Final = (
 )
 _MUCH_AES_256_GCM: Final = (
     "4e34b57165fe6e14926a3f7b2a1d1ef7982ff37225f36ffa242eee9515ca5a59"
+)
+_HMAC: Final = (
+    (
+        b"Jefe",
+        b"what do ya want for nothing?",
+        _hex("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
+    ),
+    (
+        b"\xaa" * 131,
+        b"Test Using Larger Than Block-Size Key - Hash Key First",
+        _hex("60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
+    ),
 )
 _HKDF: Final = (
     (

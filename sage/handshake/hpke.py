@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
+from .._accel import hkdf_expand_into
 from .._crypto import (
     X25519PrivateKey,
-    hkdf_expand_into,
-    hkdf_extract,
     x25519_exchange,
     x25519_generate,
     x25519_load_private,
@@ -24,6 +23,7 @@ from .._crypto import (
 from ..errors import Code, ProtocolError, UsageError
 from ..identity.signature import as_bytes
 from ..types import Buffer
+from .derive import HASH_BYTES, extract
 from .erase import wipe
 
 __all__ = [
@@ -160,9 +160,9 @@ def setup_recipient(
 
 def extract_and_expand(dh: Buffer, kem_context: bytes) -> bytearray:
     """Return the KEM's 32-byte shared secret (RFC 9180, 4.1)."""
-    ikm, prk = bytearray().join((_EAE_PRK, dh)), bytearray()
+    ikm = bytearray().join((_EAE_PRK, dh))
+    prk = extract(b"", ikm)
     try:
-        prk += hkdf_extract(b"", ikm)
         return _labeled_expand(prk, _SHARED_SECRET, kem_context)
     finally:
         wipe(ikm, prk)
@@ -170,12 +170,12 @@ def extract_and_expand(dh: Buffer, kem_context: bytes) -> bytearray:
 
 def key_schedule_context(info: bytes) -> bytes:
     """Return the 65 bytes ``mode ‖ psk_id_hash ‖ info_hash`` (RFC 9180, 5.1)."""
-    return _MODE_BASE + _PSK_ID_HASH + hkdf_extract(b"", _INFO + info)
+    return _MODE_BASE + _PSK_ID_HASH + extract(b"", _INFO + info)
 
 
 def schedule_secret(shared_secret: Buffer) -> bytearray:
     """Return the key schedule's 32-byte ``secret``, without a PSK (RFC 9180, 5.1)."""
-    return bytearray(hkdf_extract(shared_secret, _SECRET))
+    return extract(shared_secret, _SECRET)
 
 
 def exporter_secret(shared_secret: Buffer, info: bytes) -> bytearray:
@@ -207,7 +207,7 @@ def _context(dh: bytearray, kem_context: bytes, info: bytes) -> ExporterContext:
 
 
 def _labeled_expand(prk: Buffer, label: bytes, info: bytes) -> bytearray:
-    out = bytearray(32)
+    out = bytearray(HASH_BYTES)
     _labeled_expand_into(prk, label, info, out)
     return out
 
@@ -219,4 +219,4 @@ def _labeled_expand_into(
 
 
 # There is never a PSK, so its id is always the empty one.
-_PSK_ID_HASH: Final = hkdf_extract(b"", _PSK_ID)
+_PSK_ID_HASH: Final = bytes(extract(b"", _PSK_ID))

@@ -20,19 +20,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from .._crypto import (
-    X25519PrivateKey,
-    hkdf_expand_into,
-    hkdf_extract,
-    hmac_sha256,
-    sha256,
-    x25519_exchange,
-)
+from .._accel import hmac_sha256_into
+from .._crypto import X25519PrivateKey, sha256, x25519_exchange
 from ..encoding import b64u_encode
 from ..errors import Code, ProtocolError
-from ..limits import SEED_BYTES, SESSION_ID_BYTES, X25519_KEY_BYTES
+from ..limits import SESSION_ID_BYTES, X25519_KEY_BYTES
 from ..types import Buffer, JsonObject, SessionId
 from .canonical import BINDING, TRANSCRIPT
+from .derive import HASH_BYTES, expand, extract
 from .erase import wipe
 
 __all__ = [
@@ -113,7 +108,7 @@ def derive_seed(exporter: Buffer, shared: Buffer, transcript_hash: bytes) -> byt
     """
     prk = derive_prk(exporter, shared, transcript_hash)
     try:
-        return _expand(prk, b"sage-hpke-combiner|0.10.0" + transcript_hash)
+        return expand(prk, b"sage-hpke-combiner|0.10.0" + transcript_hash)
     finally:
         wipe(prk)
 
@@ -129,14 +124,14 @@ def derive_prk(exporter: Buffer, shared: Buffer, transcript_hash: bytes) -> byte
     _check_input(shared)
     ikm = bytearray().join((exporter, shared))  # one allocation, nothing left behind
     try:
-        return bytearray(hkdf_extract(transcript_hash, ikm))
+        return extract(transcript_hash, ikm)
     finally:
         wipe(ikm)
 
 
 def derive_ack_key(seed: Buffer, transcript_hash: bytes) -> bytearray:
     """Return the key of the acknowledgement, 32 bytes; wipe it later."""
-    return _expand(seed, b"sage-hpke-ack|0.10.0" + transcript_hash)
+    return expand(seed, b"sage-hpke-ack|0.10.0" + transcript_hash)
 
 
 def ack_tag(seed: Buffer, transcript_hash: bytes) -> bytes:
@@ -144,17 +139,12 @@ def ack_tag(seed: Buffer, transcript_hash: bytes) -> bytes:
 
     The caller compares in constant time, with `hmac.compare_digest`.
     """
-    key = derive_ack_key(seed, transcript_hash)
+    tag, key = bytearray(HASH_BYTES), derive_ack_key(seed, transcript_hash)
     try:
-        return hmac_sha256(key, transcript_hash)
+        hmac_sha256_into(key, transcript_hash, tag)
     finally:
         wipe(key)
-
-
-def _expand(prk: Buffer, info: bytes) -> bytearray:
-    out = bytearray(SEED_BYTES)
-    hkdf_expand_into(prk, info, out)
-    return out
+    return bytes(tag)
 
 
 def _check_input(secret: Buffer) -> None:

@@ -7,6 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sage._crypto import (
     ChaCha20Poly1305,
@@ -14,6 +16,7 @@ from sage._crypto import (
     hkdf_expand,
     hkdf_expand_into,
     hkdf_extract,
+    hmac_sha256,
 )
 from sage.errors import UsageError
 
@@ -149,6 +152,28 @@ def test_hkdf_sha256_of_libcrypto():
     longest = bytearray(8160)
     core.libcrypto_expand_into(bytes(32), b"x", longest)
     assert longest == hkdf_expand(bytes(32), b"x", 8160)
+
+
+@needs_libcrypto
+@given(key=st.binary(max_size=200), data=st.binary(max_size=300))
+def test_hmac_sha256_of_libcrypto(key, data):
+    out = bytearray(b"\xee" * 40)
+    KERNELS[-1].module.libcrypto_hmac_into(key, memoryview(data), out)
+    assert out == hmac_sha256(key, data) + b"\xee" * 8
+
+
+@needs_libcrypto
+def test_the_arguments_of_libcryptos_hmac():
+    core = KERNELS[-1].module
+    with pytest.raises(UsageError, match="out must be 32 bytes or more, not 31"):
+        core.libcrypto_hmac_into(b"key", b"data", bytearray(31))
+    with pytest.raises(UsageError, match="out must be writable"):
+        core.libcrypto_hmac_into(b"key", b"data", bytes(32))
+    key = bytearray(range(32))
+    expected = hmac_sha256(bytes(key), bytes(key))
+    core.libcrypto_hmac_into(key, key, key)
+    assert key == expected
+    key.append(0)  # nobody holds it any more
 
 
 def test_hkdf_sha256():

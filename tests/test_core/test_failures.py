@@ -108,6 +108,22 @@ total += count
 print(total)
 """
 
+DERIVING = """
+from sage import _crypto
+from sage.handshake import derive, transcript
+
+for salt in (SEED, bytes(65)):  # the longer one is hashed first
+    count, prk = last(each(lambda: derive.extract(salt, b"secret")))
+    assert prk == _crypto.hkdf_extract(salt, b"secret")
+    total += count
+count, key = last(each(lambda: derive.expand(prk, b"info")))
+assert key == _crypto.hkdf_expand(prk, b"info", 32)
+total += count
+count, tag = last(each(lambda: transcript.ack_tag(SEED, TH)))
+assert tag == _crypto.hmac_sha256(transcript.derive_ack_key(SEED, TH), TH)
+print(total + count)
+"""
+
 SEALING = """
 import numpy as np
 for profile, size in itertools.product(FEW, SIZES):
@@ -212,7 +228,7 @@ print(total)
 
 
 @pytest.mark.parametrize("name", FAILING)
-@pytest.mark.parametrize("what", ["MAKING", "SEALING", "OPENING"])
+@pytest.mark.parametrize("what", ["MAKING", "DERIVING", "SEALING", "OPENING"])
 def test_each_call_that_fails(name, what):
     setting = SETTING.replace("NAME", name).replace("VALUE", FAILING[name])
     # Of a tag's last function nobody can say whether it is a forgery or a failure.
@@ -224,6 +240,7 @@ def test_each_call_that_fails(name, what):
     opens = name == "EVP_CIPHER_CTX_set_params"
     expected = {
         "MAKING": hashes,
+        "DERIVING": hashes,
         "SEALING": not opens,
         "OPENING": not seals,
     }[what]

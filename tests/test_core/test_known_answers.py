@@ -8,12 +8,23 @@ from typing import Any
 import pytest
 
 from sage import _known_answers as known_answers
-from sage._crypto import AESGCM, ChaCha20Poly1305, InvalidTag, hkdf_expand_into
+from sage._crypto import (
+    AESGCM,
+    ChaCha20Poly1305,
+    InvalidTag,
+    hkdf_expand_into,
+    hmac_sha256_into,
+)
 from sage._known_answers import Engine
 from sage.errors import ConfigError
 
 RIGHT = Engine(
-    "tested", ChaCha20Poly1305, AESGCM, hkdf_expand_into, invalid_tag=InvalidTag
+    "tested",
+    ChaCha20Poly1305,
+    AESGCM,
+    hmac_sha256_into,
+    hkdf_expand_into,
+    invalid_tag=InvalidTag,
 )
 
 
@@ -202,6 +213,21 @@ def test_a_derivation_that_errs_anywhere(at):
 def test_a_derivation_that_writes_nothing():
     with pytest.raises(ConfigError, match="fails its known-answer test"):
         known_answers.check(RIGHT._replace(expand_into=lambda prk, info, out: None))
+
+
+@pytest.mark.parametrize("longest_key", [4, 64])
+def test_an_hmac_that_errs_for_longer_keys(longest_key):
+    def mac(key, data, out):
+        hmac_sha256_into(key[:longest_key], data, out)
+
+    short = RIGHT._replace(hmac_into=mac)
+    with pytest.raises(ConfigError, match="fails its known-answer test"):
+        known_answers.check(short)
+
+
+def test_an_hmac_that_writes_nothing():
+    with pytest.raises(ConfigError, match="fails its known-answer test"):
+        known_answers.check(RIGHT._replace(hmac_into=lambda key, data, out: None))
 
 
 def test_an_error_is_told():
