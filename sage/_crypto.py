@@ -48,6 +48,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.padding import PKCS7
 
+from . import _libsodium
 from .errors import (
     AuthenticationError,
     Code,
@@ -85,6 +86,7 @@ __all__ = [
     "hkdf_expand_into",
     "hkdf_extract",
     "hmac_sha256",
+    "hmac_sha256_into",
     "keccak256",
     "load_private_pem",
     "load_public_pem",
@@ -280,6 +282,7 @@ _P: Final = 2**255 - 19
 _L: Final = 2**252 + 27742317777372353535851937790883648493
 _D: Final = -121665 * pow(121666, -1, _P) % _P
 _SIGN_BIT: Final = 1 << 255
+_COPIED_MAX_BYTES: Final = 16 * 1024  # beyond, the hash takes longer than the curve
 _IDENTITY_ENCODING: Final = (1).to_bytes(32, "little")
 
 # A scalar that is -1 modulo L and 0 modulo 8, with the bits that X25519 would set.
@@ -331,6 +334,7 @@ def ed25519_verify(public: Ed25519PublicKey, message: Buffer, signature: bytes) 
 
     The cofactorless equation [S]B = R + [k]A puts R into the subgroup whenever A
     is, so R needs no check of its own but for the identity and its encoding.
+    libsodium judges short messages where it is at hand; it needs a copy of them.
 
     Raises:
         AuthenticationError: anything about the signature is not exactly right.
@@ -341,6 +345,11 @@ def ed25519_verify(public: Ed25519PublicKey, message: Buffer, signature: bytes) 
     r_y = int.from_bytes(r, "little") & (_SIGN_BIT - 1)
     if s >= _L or r_y >= _P or r == _IDENTITY_ENCODING:
         raise AuthenticationError
+    verify = _libsodium.verifier()
+    if verify is not None and len(message) <= _COPIED_MAX_BYTES:
+        if not verify(public.public_bytes_raw(), message, signature):
+            raise AuthenticationError
+        return
     try:
         public.verify(signature, message)
     except InvalidSignature:

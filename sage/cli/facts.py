@@ -25,6 +25,7 @@ def collect() -> dict[str, str | list[str]]:
         "engine": core["engine"],
         "openssl": core["openssl"],
         "cryptography": core["cryptography"],
+        "ed25519": core["ed25519"],
         "extras": [extra for extra in EXTRAS if _installed(extra)],
         "missing_extras": [extra for extra in EXTRAS if not _installed(extra)],
     }

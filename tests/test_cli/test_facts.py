@@ -19,7 +19,7 @@ def test_the_facts_are_those_of_this_process() -> None:
     core = sage.backend()
     assert found["sage"] == sage.__version__
     assert str(found["python"]).startswith(sys.version.split()[0])
-    for name in ("core", "reason", "engine", "openssl", "cryptography"):
+    for name in ("core", "reason", "engine", "openssl", "cryptography", "ed25519"):
         assert found[name] == core[name]
 
 

@@ -34,7 +34,8 @@ sys.meta_path.insert(0, Finder())
 
 def test_backend_says_what_is_at_work():
     found = _accel.backend()
-    assert set(found) == {"core", "engine", "openssl", "cryptography", "reason"}
+    names = {"core", "engine", "openssl", "cryptography", "ed25519", "reason"}
+    assert set(found) == names
     pure = os.environ.get("SAGE_NO_EXTENSIONS") == "1"
     assert found["core"] == ("python" if pure else "cython")
     wanted = os.environ.get("SAGE_ENGINE")
