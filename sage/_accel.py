@@ -16,7 +16,7 @@ Environment, read once at import:
 ``SAGE_NO_EXTENSIONS=1``      take the pure twin
 ``SAGE_REQUIRE_EXTENSIONS=1`` refuse to start without the compiled one
 ``SAGE_ENGINE=libcrypto``     refuse to start without that engine
-``SAGE_ENGINE=cryptography``  do not look for another engine, nor for libsodium
+``SAGE_ENGINE=cryptography``  do not look for another engine, nor other verifiers
 ============================= ===================================================
 """
 
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from warnings import warn
 
 from . import _known_answers as known_answers
-from . import _libsodium as libsodium
+from . import _verifiers as verifiers
 from ._crypto import (
     AESGCM,
     CRYPTOGRAPHY_VERSION,
@@ -57,14 +57,16 @@ def backend() -> dict[str, str]:
         ``core`` (``cython`` or ``python``), ``engine`` (``libcrypto`` or
         ``cryptography``), ``openssl`` (the version under the engine),
         ``cryptography`` (its version), ``ed25519`` (who verifies: ``libsodium`` or
-        ``cryptography``), ``reason`` (why this core and this engine).
+        ``cryptography``), ``secp256k1`` (``libsecp256k1`` or ``cryptography``),
+        ``reason`` (why this core and this engine).
     """
     return {
         "core": _CORE,
         "engine": _ENGINE,
         "openssl": _OPENSSL,
         "cryptography": CRYPTOGRAPHY_VERSION,
-        "ed25519": "libsodium" if libsodium.verifier() else "cryptography",
+        "ed25519": "libsodium" if verifiers.libsodium() else "cryptography",
+        "secp256k1": "libsecp256k1" if verifiers.libsecp256k1() else "cryptography",
         "reason": _REASON,
     }
 

@@ -48,7 +48,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from . import _libsodium
+from . import _verifiers
 from .errors import (
     AuthenticationError,
     Code,
@@ -345,7 +345,7 @@ def ed25519_verify(public: Ed25519PublicKey, message: Buffer, signature: bytes) 
     r_y = int.from_bytes(r, "little") & (_SIGN_BIT - 1)
     if s >= _L or r_y >= _P or r == _IDENTITY_ENCODING:
         raise AuthenticationError
-    verify = _libsodium.verifier()
+    verify = _verifiers.libsodium()
     if verify is not None and len(message) <= _COPIED_MAX_BYTES:
         if not verify(public.public_bytes_raw(), message, signature):
             raise AuthenticationError
@@ -489,8 +489,17 @@ def secp256k1_verify(public: EcdsaPublicKey, message: bytes, signature: bytes) -
     if len(signature) != 65:
         raise AuthenticationError(code=Code.SIG_MALFORMED)
     digest = keccak256(message)
-    r, s = _verify_low_s(public, digest, signature[:64], _SECP256K1_N)
-    if _recovery_id(public, digest, r, s) != signature[64]:
+    recover = _verifiers.libsecp256k1()
+    if recover is None:
+        r, s = _verify_low_s(public, digest, signature[:64], _SECP256K1_N)
+        right = _recovery_id(public, digest, r, s) == signature[64]
+    else:
+        # The key that is recovered is the one under which the signature is right.
+        _require_low_s(signature[:64], _SECP256K1_N)
+        right = signature[64] <= 1 and recover(digest, signature) == _point_bytes(
+            public
+        )
+    if not right:
         raise AuthenticationError
 
 
@@ -525,10 +534,7 @@ def _raw(r: int, s: int) -> bytes:
 def _verify_low_s(
     public: EcdsaPublicKey, digest: bytes, signature: bytes, n: int
 ) -> tuple[int, int]:
-    r = int.from_bytes(signature[:32], "big")
-    s = int.from_bytes(signature[32:], "big")
-    if not 0 < r < n or not 0 < s <= n // 2:
-        raise AuthenticationError
+    r, s = _require_low_s(signature, n)
     try:
         public.verify(encode_dss_signature(r, s), digest, _PREHASHED)
     except InvalidSignature:
@@ -536,8 +542,28 @@ def _verify_low_s(
     return r, s
 
 
+def _require_low_s(signature: bytes, n: int) -> tuple[int, int]:
+    r = int.from_bytes(signature[:32], "big")
+    s = int.from_bytes(signature[32:], "big")
+    if not 0 < r < n or not 0 < s <= n // 2:
+        raise AuthenticationError
+    return r, s
+
+
 def _recovery_id(public: EcdsaPublicKey, digest: bytes, r: int, s: int) -> int | None:
-    """Return the v in {0, 1} with which (r, s) recovers ``public``, or None.
+    """Return the v in {0, 1} with which (r, s) recovers ``public``, or None."""
+    recover = _verifiers.libsecp256k1()
+    if recover is None:
+        return _nonce_parity(public, digest, r, s)
+    point, signature = _point_bytes(public), _raw(r, s)
+    for v in (0, 1):
+        if recover(digest, signature + bytes([v])) == point:
+            return v
+    return None
+
+
+def _nonce_parity(public: EcdsaPublicKey, digest: bytes, r: int, s: int) -> int | None:
+    """Do the same without a library that can.
 
     v is the parity of the y of R = u1·G + u2·Q. OpenSSL gives the point u1·G and,
     through ECDH, the x of u2·Q; of its two possible y, the one whose sum has the
@@ -553,10 +579,13 @@ def _recovery_id(public: EcdsaPublicKey, digest: bytes, r: int, s: int) -> int |
     shared = ec.derive_private_key(u2, curve).exchange(ec.ECDH(), public)
     x2 = int.from_bytes(shared, "big")
     root = pow(x2**3 + 7, (p + 1) // 4, p)
-    if g.x == x2:
-        return None
     for y2 in (root, p - root):
-        slope = (y2 - g.y) * pow(x2 - g.x, -1, p) % p
+        if x2 != g.x:
+            slope = (y2 - g.y) * pow(x2 - g.x, -1, p) % p
+        elif y2 == g.y:
+            slope = 3 * g.x * g.x * pow(2 * g.y, -1, p) % p
+        else:
+            continue  # the sum is the point at infinity
         x = (slope * slope - g.x - x2) % p
         if x == r:
             return (slope * (g.x - x) - g.y) % p & 1

@@ -36,6 +36,7 @@ ROWS: list[set[str]] = [
         "_known_answers",
         "_lazy",
         "_openssl",
+        "_verifiers",
     },
     {"encoding", "runtime"},
     {"identity"},

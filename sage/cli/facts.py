@@ -26,6 +26,7 @@ def collect() -> dict[str, str | list[str]]:
         "openssl": core["openssl"],
         "cryptography": core["cryptography"],
         "ed25519": core["ed25519"],
+        "secp256k1": core["secp256k1"],
         "extras": [extra for extra in EXTRAS if _installed(extra)],
         "missing_extras": [extra for extra in EXTRAS if not _installed(extra)],
     }

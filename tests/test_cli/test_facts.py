@@ -19,7 +19,8 @@ def test_the_facts_are_those_of_this_process() -> None:
     core = sage.backend()
     assert found["sage"] == sage.__version__
     assert str(found["python"]).startswith(sys.version.split()[0])
-    for name in ("core", "reason", "engine", "openssl", "cryptography", "ed25519"):
+    names = ("core", "reason", "engine", "openssl", "cryptography")
+    for name in (*names, "ed25519", "secp256k1"):
         assert found[name] == core[name]
 
 
