@@ -29,7 +29,7 @@ from ..types import Buffer, Did
 from .agent import Agent
 from .backoff import Backoff
 from .channel import Channel
-from .client import connect
+from .client import connect, require_text
 from .clock import Clock
 from .config import ClientConfig
 from .endpoint import Endpoint, PooledChannel
@@ -201,6 +201,7 @@ class ChannelPool:
     ) -> AsyncIterator[Channel]:
         limit = self._config.wait_s if timeout_s is None else timeout_s
         check_limit(limit)
+        require_text(url)
         endpoint = self._endpoint(url, parse_did(peer).did)
         endpoint.users += 1
         try:

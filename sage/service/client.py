@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Generator
 from types import TracebackType
 
+from ..errors import UsageError
 from ..identity import Resolver, parse_did
 from ..transport import HttpsClient, WebSocket, open_https
 from ..transport.metrics import Metrics
@@ -60,6 +61,7 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         https: HttpsClient | None = None,
         metrics: Metrics | None = None,
     ) -> None:
+        require_text(url)
         self._url, self._tls, self._https = url, tls, https
         self._agent = agent
         self._peer = parse_did(peer).did
@@ -119,3 +121,13 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
     ) -> None:
         if self._channel is not None:
             await self._channel.close()
+
+
+def require_text(url: object) -> None:
+    """Refuse what is no URL of any kind; what opens it looks closer.
+
+    Raises:
+        UsageError: not a ``str``.
+    """
+    if not isinstance(url, str):
+        raise UsageError(f"url must be str, not {type(url).__name__}")

@@ -403,6 +403,12 @@ async def test_a_peer_is_a_did(pooled):
         await pooled().request("wss://localhost/sage", b"x", peer="grace")
 
 
+@pytest.mark.parametrize("url", [5, b"wss://localhost/sage", ["wss://x"]])
+async def test_an_endpoint_is_text(pooled, url):
+    with pytest.raises(UsageError, match="url must be str, not "):
+        await pooled().request(url, b"x", peer=GRACE)
+
+
 async def test_an_endpoint_is_a_secure_url(pooled):
     pool = pooled()
     with pytest.raises(UsageError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sage.errors import DecodeError, RemoteFailure
+from sage.errors import DecodeError, RemoteFailure, UsageError
 
 
 async def test_as_a_context_manager(running, connecting):
@@ -33,6 +33,12 @@ def test_a_peer_that_has_no_name(connecting):
     for peer in ("grace", "did:sage:web:agents.example:grace#sign-1", ""):
         with pytest.raises(DecodeError):
             connecting("wss://localhost:1/sage", peer=peer)
+
+
+@pytest.mark.parametrize("url", [5, None, b"wss://localhost/sage", ["wss://x"]])
+def test_an_address_that_is_no_text(connecting, url):
+    with pytest.raises(UsageError, match="url must be str, not "):
+        connecting(url)
 
 
 async def test_a_service_that_refuses_in_so_many_words(running, connecting):
