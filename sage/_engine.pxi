@@ -461,10 +461,10 @@ def libcrypto_hmac_into(key, data, out):
             )
             if right:
                 memcpy(held.buf, tag, KEY_BYTES)
-            PyBuffer_Release(&held)
             right = forget_hash() and right
             sage_wipe(&pads, sizeof(HmacKey))
             sage_wipe(tag, KEY_BYTES)
+            PyBuffer_Release(&held)
         finally:
             PyBuffer_Release(&message)
     finally:

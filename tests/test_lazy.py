@@ -164,8 +164,8 @@ def test_a_channel_over_https_names_the_extra() -> None:
 # --- the table of extras -----------------------------------------------------------
 
 DEVELOPERS = {"all", "test", "lint", "docs", "bench", "fuzz", "dev"}
-# Other packages use them by themselves where they are there.
-NOT_NEEDED = {"hiredis", "httptools"}
+# Used where they are there, and not missed where they are not.
+NOT_NEEDED = {"coincurve", "hiredis", "httptools"}
 
 
 def project_extras() -> dict[str, list[Requirement]]:
