@@ -53,8 +53,11 @@ def write_atomic(path: Path, data: bytes, *, mode: int) -> None:
     other file is readable by its owner alone until it gets ``mode``.
 
     Raises:
+        ConfigError: a pipe or a device is there, which others would miss.
         OSError: it cannot be written; then the old file is still there.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ConfigError(f"{path} is not a regular file")
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:32]}.", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:

@@ -111,6 +111,18 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
 
 
 @posix
+def test_only_regular_files_are_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link"):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            write_atomic(path, b"x", mode=0o600)
+    assert pipe.is_fifo()
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", "link"}
+
+
+@posix
 def test_links_are_followed_on_request(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "link").symlink_to(tmp_path / "file")
