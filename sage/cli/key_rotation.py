@@ -161,6 +161,9 @@ def _require_published(agent: service.Agent, folder: Path) -> None:
 @contextmanager
 def _alone(file: Path) -> Iterator[None]:
     """Load, save and publish as one: two rotations at once would lose a key (POSIX)."""
+    if file.is_symlink():
+        # Saving replaces the link; what it leads to would keep the old keys.
+        raise ConfigError(f"{file} is a symbolic link; name the file that it leads to")
     try:
         with exclusive(file.parent):
             yield

@@ -189,6 +189,20 @@ def test_two_at_once_would_lose_a_key(keys: Keys, words: tuple[str, ...]) -> Non
     assert keys(*words).code == 0
 
 
+@pytest.mark.parametrize("words", [("rotate",), ("revoke", "kem-1")])
+def test_a_link_would_part_from_what_it_leads_to(
+    keys: Keys, words: tuple[str, ...]
+) -> None:
+    file = keys.house / "ada.sage"
+    (keys.house / "moved").mkdir()
+    file.rename(keys.house / "moved" / "ada.sage")
+    file.symlink_to(keys.house / "moved" / "ada.sage")
+    ended = keys(*words)
+    assert ended.code == 3
+    assert "is a symbolic link" in one_line(ended)
+    assert file.is_symlink()
+
+
 @pytest.mark.parametrize("verb", [("rotate",), ("revoke", "sign-1")])
 def test_a_folder_that_has_no_record_of_the_agent(
     run: Run, own: House, verb: tuple[str, ...]
