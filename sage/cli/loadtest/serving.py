@@ -112,6 +112,8 @@ def _free_port(host: str) -> int:
 
 
 def _read_records(folder: Path) -> list[AgentRecord]:
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder; publish a record there first")
     try:
         return [
             parse_record(read_regular(path, AGENT_RECORD_MAX_BYTES))

@@ -46,6 +46,9 @@ def test_records_that_cannot_be_read_are_named(house: House, run: Run) -> None:
     ended = run(*words(house), "--records", bad.parent)
     assert ended.code == Exit.CONFIG
     assert "ada.json is not a regular file" in one_line(ended)
+    ended = run(*words(house), "--records", house / "none")
+    assert ended.code == Exit.CONFIG
+    assert "none is not a folder" in one_line(ended)
 
 
 @needs_pipes
