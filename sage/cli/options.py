@@ -36,9 +36,11 @@ __all__ = [
     "RecordsFolder",
     "check_did",
     "check_domain",
+    "check_host",
     "check_url",
     "decrypt_agent",
     "domain_of",
+    "is_plain",
     "load_agent",
     "read_passphrase",
     "require_regular",
@@ -89,7 +91,7 @@ def check_url(text: str) -> str:
         well = False
     if "@" in text:  # a password is not said again
         raise typer.BadParameter("the URL of a service has no user name")
-    if not well or parts.scheme not in ("wss", "https") or not _is_plain(text):
+    if not well or parts.scheme not in ("wss", "https") or not is_plain(text):
         raise typer.BadParameter(
             f"{text!r} is not a URL such as wss://host:port/sage, with a port"
             " from 1 to 65535"
@@ -97,9 +99,20 @@ def check_url(text: str) -> str:
     return text
 
 
-def _is_plain(text: str) -> bool:
-    """Whether all of it can be printed, and nothing is a space."""
-    return text.isprintable() and " " not in text
+def check_host(text: str) -> str:
+    """Accept an address to listen on. None would be every one of this machine.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    if not is_plain(text):
+        raise typer.BadParameter(f"{text!r} is not an address such as 127.0.0.1")
+    return text
+
+
+def is_plain(text: str) -> bool:
+    """Whether there is a text, all of it can be printed, and nothing is a space."""
+    return bool(text) and text.isprintable() and " " not in text
 
 
 AgentFile: TypeAlias = Annotated[
@@ -133,7 +146,9 @@ RecordsFolder: TypeAlias = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Read records from a folder, not a registry."),
 ]
-Host: TypeAlias = Annotated[str, typer.Option(help="The address to listen on.")]
+Host: TypeAlias = Annotated[
+    str, typer.Option(help="The address to listen on.", callback=check_host)
+]
 Certificate: TypeAlias = Annotated[
     Path, typer.Option(metavar="FILE", help="PEM file with the certificate chain.")
 ]

@@ -29,6 +29,7 @@ from .options import (
     check_did,
     check_domain,
     domain_of,
+    is_plain,
     load_agent,
     require_regular,
     resolving,
@@ -171,7 +172,8 @@ async def _watched(
     """Serve metrics and probes at an address of their own; yield their URL."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or int(port) > 65535:
+    is_port = port.isascii() and port.isdecimal()
+    if not is_plain(host) or not is_port or int(port) > 65535:
         raise UsageError(f"--metrics-at takes HOST:PORT, not {address!r}")
     async with service.serving(
         service.MetricsApp(metrics, probes=app),

@@ -12,6 +12,7 @@ from sage.cli import options
 from sage.cli.options import (
     check_did,
     check_domain,
+    check_host,
     check_url,
     decrypt_agent,
     load_agent,
@@ -70,6 +71,17 @@ def test_a_url_is_one_of_a_service(url: str) -> None:
 def test_what_nobody_could_connect_to_is_not_a_url(url: str) -> None:
     with pytest.raises(typer.BadParameter, match="with a port from 1 to 65535"):
         check_url(url)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::", "localhost", "a_b"])
+def test_a_host_is_an_address_to_listen_on(host: str) -> None:
+    assert check_host(host) == host
+
+
+@pytest.mark.parametrize("host", ["", " ", "a b", "a\n", "\0", "\udcff"])
+def test_nothing_else_is_listened_on(host: str) -> None:
+    with pytest.raises(typer.BadParameter, match="not an address"):
+        check_host(host)
 
 
 def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:

@@ -108,7 +108,9 @@ def test_metrics_and_probes_at_an_address_of_their_own(
         assert read(house, url.replace("metrics", "health/ready"))[0] in (200, 503)
 
 
-@pytest.mark.parametrize("address", ["9100", ":9100", "127.0.0.1:", "a:b", "a:99999"])
+@pytest.mark.parametrize(
+    "address", ["9100", ":9100", "127.0.0.1:", "a:b", "a:99999", "\udcff:1", "a:٣"]
+)
 def test_an_address_that_is_none_is_one_line(
     run: Run, house: House, words: tuple[object, ...], address: str
 ) -> None:
