@@ -236,12 +236,16 @@ def serve(
 ) -> None:
     """Serve ``app`` until the process is told to stop (SIGINT, SIGTERM).
 
+    Ctrl-C returns from here; SIGTERM ends the process once the server has stopped.
+
     The arguments and errors are those of `serving`.
     """
     server = _Server(_config(app, host, port), _context(certificate, key))
     listening = _listen(host, port)
     try:
-        server.run(sockets=[listening])
+        # uvicorn raises it once more when it has stopped: that was the wish, no error.
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
     except SystemExit as exc:
         raise ConfigError("the server could not start") from exc
     finally:

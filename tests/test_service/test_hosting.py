@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import time
 
 import pytest
@@ -68,6 +69,18 @@ async def test_a_certificate_that_is_none(tmp_path):
 def test_serve_refuses_what_it_cannot_read(tmp_path):
     with pytest.raises(ConfigError):
         serve(app, certificate=tmp_path / "none", key=None, host="127.0.0.1", port=0)
+
+
+def test_ctrl_c_returns(tls):
+    async def tells(scope, receive, send):
+        signal.raise_signal(signal.SIGINT)
+        await app(scope, receive, send)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        serve(tells, certificate=tls.certificate, port=0)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 UPGRADE = (
