@@ -142,6 +142,7 @@ def stopped_like_ctrl_c() -> Iterator[None]:
     before = {
         number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
         for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN  # as `nohup` wants it
     }
     try:
         yield

@@ -15,7 +15,12 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync import client
 
-from sage.cli.running import LineFormatter, announce, run_service
+from sage.cli.running import (
+    LineFormatter,
+    announce,
+    run_service,
+    stopped_like_ctrl_c,
+)
 
 from .conftest import House, one_line, run_process, running
 
@@ -117,3 +122,14 @@ def test_the_line_is_for_programs_or_for_people(
     announce("here I am", as_json=True, url="u")
     facts = json.loads(capsys.readouterr().out)
     assert facts == {"ready": True, "url": "u", "pid": os.getpid()}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no hangups there")
+def test_a_hangup_that_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopped_like_ctrl_c():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
