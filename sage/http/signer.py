@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..encoding import b64u_encode
+from ..errors import UsageError
 from ..limits import ENVELOPE_TTL_S, NONCE_BYTES
 from .keys import SignatureKey
 from .message import FieldLines, RequestMessage, ResponseMessage
@@ -27,6 +28,9 @@ class Signer:
         tag: the application that the signature is for (RFC 9421, 2.3), if any.
         components: what a request's signature covers instead of the default.
         ttl_s: whole seconds from ``created`` to ``expires``.
+
+    Raises:
+        UsageError: what should sign is no key, such as the agent that has one.
     """
 
     key: SignatureKey
@@ -34,6 +38,14 @@ class Signer:
     tag: str | None = None
     components: Sequence[str] | None = None
     ttl_s: int = ENVELOPE_TTL_S
+
+    def __post_init__(self) -> None:
+        """Refuse what could not sign, before the first request."""
+        if not hasattr(self.key, "algorithm"):
+            raise UsageError(
+                "a key signs, such as an agent's signing_key, not"
+                f" {type(self.key).__name__}"
+            )
 
     def sign_request(self, request: RequestMessage) -> FieldLines:
         """Return the fields to add to a request.

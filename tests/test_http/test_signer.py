@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sage.errors import Code, ProtocolError
+from sage.errors import Code, ProtocolError, UsageError
 from sage.http import (
     Policy,
     RequestMessage,
@@ -30,6 +30,12 @@ def request_() -> RequestMessage:
 def key_of(agent):
     kid = agent.signing_key.kid
     return agent.record.find_signing_key(kid, unix_time=int(time.time()))
+
+
+def test_what_cannot_sign_is_refused_before_the_first_request(ada):
+    for key in (ada, None, "key"):
+        with pytest.raises(UsageError, match="signing_key"):
+            Signer(key=key)
 
 
 def test_requests_are_signed_now_for_a_minute(ada, request_):
