@@ -173,6 +173,7 @@ def test_an_sdist_holds_all_that_a_packager_needs(source: Path) -> None:
         "README.md",
         "CHANGELOG.md",
         "docs/conf.py",
+        "docs/howto/sage-dashboard.json",
         "tests/test_packaging.py",
         "tests/test_encoding/test_jcs.py",
         "tests/vectors/worked-example-0.10.0.json",
