@@ -120,9 +120,11 @@ class VerifyMiddleware:
                 that authenticates them itself.
 
         Raises:
-            UsageError: a bad ``base_url``; neither resolver nor keys; or no guard
-                where the policy requires a nonce.
+            UsageError: a bad ``base_url``; neither resolver nor keys; no guard
+                where the policy requires a nonce; or one text for ``public_paths``.
         """
+        if isinstance(public_paths, str):  # its letters: with them "/" would be open
+            raise UsageError("public paths are several, such as a set, not one text")
         self._app = app
         self._base_url = base_url_of(base_url)
         self._policy = Policy() if policy is None else policy
