@@ -5,7 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 
-from ..errors import Code, DecodeError, ResolutionError, TransportError
+from ..errors import (
+    Code,
+    DecodeError,
+    ResolutionError,
+    TransportError,
+    UsageError,
+)
 from ..identity import (
     Observation,
     VersionFloor,
@@ -41,6 +47,9 @@ class WebResolver:
             an old one is refused; in memory when not given.
         timeout_s: for one resolution, from DNS to the last byte.
         wall_clock: seconds since the epoch.
+
+    Raises:
+        UsageError: one text for ``allowed_domains``.
     """
 
     def __init__(
@@ -52,6 +61,8 @@ class WebResolver:
         timeout_s: float = RESOLVE_TIMEOUT_S,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        if isinstance(allowed_domains, str):  # its letters: nobody would be asked
+            raise UsageError("allowed domains are several, such as a set, not one text")
         self._getter = HttpsGetter(host_map)
         self._allowed = None if allowed_domains is None else frozenset(allowed_domains)
         self._floor = version_floor if version_floor is not None else VersionFloor()

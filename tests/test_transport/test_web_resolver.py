@@ -8,7 +8,7 @@ import time
 import pytest
 
 import sage
-from sage.errors import Code, ResolutionError
+from sage.errors import Code, ResolutionError, UsageError
 from sage.identity import encode_web_response, set_services, write_record_file
 from sage.service import Registry, serving
 from sage.transport import WebResolver
@@ -166,6 +166,11 @@ async def test_a_slow_registry(canned):
         with pytest.raises(ResolutionError) as refusal:
             await resolve(hosts, timeout_s=0.1)
     assert refusal.value.code is Code.RECORD_UNREACHABLE
+
+
+def test_one_text_is_not_the_domains():
+    with pytest.raises(UsageError, match="not one text"):
+        WebResolver(allowed_domains="agents.example")
 
 
 async def test_domains_that_are_not_allowed_or_not_public(canned):
