@@ -137,6 +137,8 @@ class ServiceConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        if hasattr(self.allowed_origins, "encode"):  # every part of a text would be one
+            raise UsageError("allowed origins are a set, not one text")
         for url in self.https_endpoints:
             require_https(url)
 

@@ -39,3 +39,8 @@ def test_compression_is_off_and_names_what_there_is(kind):
     for wrong in ("gzip", ("br",), ("gzip", "gzip"), (1,)):
         with pytest.raises(UsageError):
             kind(compression=wrong)
+
+
+def test_one_text_is_not_the_origins():
+    with pytest.raises(UsageError, match="not one text"):
+        ServiceConfig(allowed_origins="https://agents.example")
