@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import os
 from base64 import urlsafe_b64encode
+from collections import deque
 from collections.abc import Iterable
 from math import inf, isfinite
 from os import urandom
@@ -964,8 +965,10 @@ class SessionCore:
         elif generation > self._generation_before:
             self._generation_before = _NO_GENERATION
             self._generation_before = self._derive(sender, generation, _KEY_BEFORE)
-        kept = (self._generation_in, self._generation_before)
-        self._openers = {g: e for g, e in self._openers.items() if g in kept}
+        kept = {self._generation_in, self._generation_before}
+        # In place: what `_cool` drops meanwhile does not come back.
+        for other in self._openers.keys() - kept:
+            self._openers.pop(other, None)
 
     # --- keys; the caller holds the lock ------------------------------------------
 
@@ -1049,15 +1052,13 @@ class SessionCore:
         self._wipe()
 
     def _cool(self) -> None:
-        """Drop the engines; the next record makes the one that it needs."""
-        # One at work keeps them: whoever is at work may be this very thread, in a
-        # signal's handler or a finaliser. It joins again at its next record.
+        """Drop the engines; the next record makes the one that it needs.
+
+        Without the lock: whoever holds it may be this very thread, in a signal's
+        handler or a finaliser. An engine that is made from now on joins again.
+        """
         self._warm = False
-        if self._lock.acquire(blocking=False):
-            try:
-                self._sealers, self._openers = {}, {}
-            finally:
-                self._lock.release()
+        self._sealers, self._openers = {}, {}
 
     def _refuse(self) -> NoReturn:
         """Say why ``now >= self._expires``; closing sets that to minus infinity."""
@@ -1075,19 +1076,18 @@ _Engine = ChaCha20Poly1305 | AESGCM
 _ROLES: Final = (Role.INITIATOR, Role.RESPONDER, None)
 _DRAFT1_KEYS: Final = (slice(64, 96), slice(128, 160), slice(0, 32))  # by direction
 
-# The sessions that keep their engines, in a ring: whoever joins displaces the one
-# that joined `WARM_SESSIONS` before it.
-_warm_lock = Lock()
-_warm_ring: Final[list[ref[SessionCore] | None]] = [None] * WARM_SESSIONS
-_warm_next = 0
+# The sessions that keep their engines: whoever joins displaces the one that joined
+# `WARM_SESSIONS` before it. There is no lock: a signal handler or finaliser may use
+# another session in the middle of this, and would wait for its own thread.
+_warm_sessions: Final[deque[ref[SessionCore]]] = deque()
 
 
 _process = object()  # which one this is: another object after each fork
 
 
 def _after_fork() -> None:
-    global _process, _warm_lock
-    _process, _warm_lock = object(), Lock()
+    global _process
+    _process = object()
 
 
 if hasattr(os, "register_at_fork"):
@@ -1096,17 +1096,14 @@ if hasattr(os, "register_at_fork"):
 
 def _keep_warm(session: SessionCore) -> None:
     """Let a session keep its engines for now; the caller does not hold its lock."""
-    global _warm_next
-    with _warm_lock:
-        if session._warm:
-            return
-        session._warm = True
-        displaced = _warm_ring[_warm_next]
-        _warm_ring[_warm_next] = ref(session)
-        _warm_next = (_warm_next + 1) % WARM_SESSIONS
-    other = displaced() if displaced else None
-    if other is not None:
-        other._cool()
+    if session._warm:
+        return
+    session._warm = True
+    _warm_sessions.append(ref(session))
+    if len(_warm_sessions) > WARM_SESSIONS:
+        other = _warm_sessions.popleft()()
+        if other is not None:
+            other._cool()
 
 
 def untrack(container: dict[Any, Any]) -> None:

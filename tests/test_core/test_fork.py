@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import weakref
 
 import pytest
 
+from sage import _core_py as pure
+from sage.limits import WARM_SESSIONS
 from sage.session import STREAM, V0_10
 from sage.types import Role
 
@@ -95,3 +99,42 @@ def test_a_session_at_work_is_not_waited_for_by_its_own_thread(twin):
     derived = ada.derive(STREAM, bytes(16))
     assert derived.seal(b"")[:8] == bytes(8)
     assert ada.seal(b"")[:8] == (1).to_bytes(8, "big")
+
+
+def others(count: int) -> list[pure.SessionCore]:
+    return [
+        pure.SessionCore(
+            STREAM, bytes(32), bytes(32), Role.INITIATOR, session_id=bytes(16)
+        )
+        for _ in range(count)
+    ]
+
+
+def test_a_handler_may_use_another_session_while_one_joins_the_warm(monkeypatch):
+    first, second = others(2)
+    waiting = [second]
+
+    def interrupted(session: pure.SessionCore) -> weakref.ref[pure.SessionCore]:
+        while waiting:  # what a signal's handler or a finaliser does in between
+            waiting.pop().seal(b"")
+        return weakref.ref(session)
+
+    monkeypatch.setattr(pure, "ref", interrupted)
+    thread = threading.Thread(target=first.seal, args=(b"",), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert (first.sent, second.sent) == (1, 1)
+
+
+def test_one_at_work_while_it_is_displaced_does_not_keep_its_engines_for_good():
+    ada = others(1)[0]
+    ada.seal(b"")
+    with ada._lock:
+        for other in others(WARM_SESSIONS):
+            other.seal(b"")
+    ada.seal(b"")
+    assert ada._sealers
+    for other in others(WARM_SESSIONS):
+        other.seal(b"")
+    assert not ada._sealers
