@@ -413,7 +413,7 @@ cdef bint expand_into(
     return right
 
 
-def libcrypto_expand_into(prk, bytes info, out):
+def libcrypto_expand_into(prk, bytes info not None, out):
     """Fill a writable buffer by HKDF-Expand (RFC 5869, 2.3) of a 32-byte key."""
     cdef uint8_t key[KEY_BYTES]
     cdef Py_buffer held

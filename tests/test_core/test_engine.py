@@ -149,6 +149,8 @@ def test_hkdf_sha256_of_libcrypto():
             core.libcrypto_expand_into(bytes(32), b"", bytearray(size))
     with pytest.raises(UsageError, match="prk must be 32 bytes"):
         core.libcrypto_expand_into(bytes(31), b"", bytearray(1))
+    with pytest.raises(TypeError):  # and not what lies behind it in memory
+        core.libcrypto_expand_into(bytes(32), None, bytearray(1))
     longest = bytearray(8160)
     core.libcrypto_expand_into(bytes(32), b"x", longest)
     assert longest == hkdf_expand(bytes(32), b"x", 8160)
