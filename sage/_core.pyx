@@ -1348,28 +1348,21 @@ cdef class SessionCore:
             )
             share.seq_at = self.plan.seq_at
             share.sealing = sealing
+            share.working = allocate_lock()
+            share.working.acquire()
             shares.append(share)
             start = stop
-        begun, left = [], shares[:1]
-        if sys.is_finalizing():  # a thread that starts now may never get its turn
-            left, shares_of_others = shares, []
-        else:
-            shares_of_others = shares[1:]
         try:
-            for share in shares_of_others:
-                share.working = allocate_lock()
-                share.working.acquire()
-                begun.append(share.working)
-                try:
-                    start_new_thread(share, ())
-                except RuntimeError:  # there is none to be had
-                    begun.pop()
-                    share.working = None
-                    left.append(share)
-            for share in left:
+            if not sys.is_finalizing():  # else it may never get its turn
+                for share in shares[1:]:
+                    try:
+                        start_new_thread(share, ())
+                    except Exception:  # there is none to be had, or it runs all the same
+                        break
+            for share in shares:  # those that nobody has begun
                 share()
         finally:
-            outlast(begun)
+            outlast(shares)
         for share in shares:
             if not share.right:
                 refuse_memory()
@@ -1585,11 +1578,15 @@ cdef class Share:
     cdef Py_ssize_t count
     cdef Py_ssize_t seq_at
     cdef bytes aad  # its own, which changes with each record
-    cdef object working  # a lock that is free again when a thread is done with it
+    cdef object working  # a lock that is free again once it is done
+    cdef bint taken  # by whoever does it, or by nobody any more
     cdef bint sealing
     cdef bint right
 
     def __call__(self):
+        if self.taken:
+            return
+        self.taken = True
         cdef uint8_t *aad = <uint8_t *>PyBytes_AS_STRING(self.aad)
         cdef Py_ssize_t aad_bytes = PyBytes_GET_SIZE(self.aad)
         with nogil:
@@ -1597,25 +1594,27 @@ cdef class Share:
                 self.aead.context, self.sealing, self.records, self.count,
                 aad, aad_bytes, self.seq_at,
             )
-        if self.working is not None:
-            self.working.release()
+        self.working.release()
 
 
-cdef int outlast(list locks) except -1:
+cdef int outlast(list shares) except -1:
     """Wait for what works on a batch, whatever a signal's handler raises meanwhile.
 
     The caller's arrays are the caller's again once a call has ended, in whichever way:
     nothing may be written into them any more. `Thread.join` cannot promise that, for
     it may take a thread for dead once it was interrupted.
     """
+    cdef Share share
     interrupted = None
-    for lock in locks:
-        while True:
+    for share in shares:
+        while share.taken:
             try:
-                lock.acquire()
+                share.working.acquire()
                 break
             except BaseException as exc:
                 interrupted = exc
+        share.taken = True
+        share.aead = None  # no key waits for a thread that comes late
     if interrupted is not None:
         raise interrupted
     return 0

@@ -229,17 +229,71 @@ def test_nothing_is_written_once_an_interrupted_call_has_ended():
     assert answer(INTERRUPTED, **environment) == "whole"
 
 
-def test_where_there_is_no_thread_to_be_had(monkeypatch):
+@pytest.mark.parametrize("why", [RuntimeError, MemoryError, PermissionError])
+def test_where_there_is_no_thread_to_be_had(monkeypatch, why):
     """The call does the work of those that could not be started."""
     core = KERNELS[-1]
     if not core.direct:
         pytest.skip("the other engines start none")
 
     def refuse(*_: Any) -> None:
-        raise RuntimeError("can't start new thread")
+        raise why("can't start new thread")
 
     monkeypatch.setattr(core.module, "start_new_thread", refuse)
     ada, grace = ends(core)
     texts = [bytes([number]) * SIZE for number in range(9)]
     records = ada.seal_many(texts, threads=4, now=1.0)
     assert grace.open_many(records, threads=4, now=1.0) == texts
+
+
+def running(share: Any, args: Any) -> None:
+    """Start a thread, and find no memory for its number."""
+    threading.Thread(target=share, args=args).start()
+    raise MemoryError
+
+
+@pytest.mark.parametrize("start", [running, lambda *_: None], ids=["late", "never"])
+def test_each_share_is_done_once_and_by_whoever_comes_first(monkeypatch, start):
+    """Whether a thread was started is not always known."""
+    core = KERNELS[-1]
+    if not core.direct:
+        pytest.skip("the other engines start none")
+    shares = []
+
+    def keep(share: Any, args: Any) -> None:
+        shares.append(share)
+        start(share, args)
+
+    monkeypatch.setattr(core.module, "start_new_thread", keep)
+    for _ in range(200):
+        ada, grace = ends(core)
+        texts = [bytes([number]) * SIZE for number in range(9)]
+        records = ada.seal_many(texts, threads=4, now=1.0)
+        wire, out = array(records), np.zeros((9, SIZE), np.uint8)
+        grace.open_batch(wire, out, threads=4, now=1.0)
+        assert [bytes(row) for row in out] == texts
+        out[:] = 0
+        while shares:  # one that comes when all is over
+            shares.pop()()
+        assert not out.any()
+
+
+def test_interrupted_while_a_thread_starts(monkeypatch):
+    """As where a hook audits it; what nobody has begun is not waited for."""
+    core = KERNELS[-1]
+    if not core.direct:
+        pytest.skip("the other engines start none")
+    started = []
+
+    def start(share: Any, args: Any) -> None:
+        if started:
+            raise KeyboardInterrupt
+        started.append(share)
+        threading.Thread(target=share, args=args).start()
+
+    monkeypatch.setattr(core.module, "start_new_thread", start)
+    ada, _ = ends(core)
+    with pytest.raises(KeyboardInterrupt):
+        ada.seal_many([bytes(SIZE)] * 9, threads=4, now=1.0)
+    assert len(started) == 1
+    assert ada.sent == 9
