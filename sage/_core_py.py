@@ -900,6 +900,9 @@ class SessionCore:
         try:
             if now >= self._expires:
                 self._refuse()
+            if generation != self._generation_in:
+                window._check(seq)
+                self._retain(generation)  # first: there may be no memory for it
             if seq == window._highest + 1:  # in order: no call
                 window._seen[seq & _WINDOW_MASK] = 1
                 window._highest = seq
@@ -909,8 +912,6 @@ class SessionCore:
             expires = now + plan.idle_s
             if expires > self._expires:
                 self._expires = expires if expires < self._deadline else self._deadline
-            if generation != self._generation_in:
-                self._retain(generation)
         finally:
             lock.release()
         return plaintext
@@ -921,13 +922,14 @@ class SessionCore:
         with self._lock:
             if now >= self._expires:
                 self._refuse()
+            self._window._check(seq)
+            generation = seq // plan.generation_records
+            if generation != self._generation_in:
+                self._retain(generation)  # first: there may be no memory for it
             self._window._accept(seq)
             self._received += 1
             expires = min(now + plan.idle_s, self._deadline)
             self._expires = max(expires, self._expires)
-            generation = seq // plan.generation_records
-            if generation != self._generation_in:
-                self._retain(generation)
 
     def _count_failure(self) -> None:
         """Count a tag that did not verify; the last that is allowed ends it all."""

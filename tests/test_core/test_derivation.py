@@ -1,0 +1,75 @@
+"""A key's derivation that fails, on the kernels that call Python's HKDF for it.
+
+Whether it wrote the key or not: what a call moves it moves together, and no key is
+taken for another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sage._crypto import ChaCha20Poly1305, hkdf_expand_into
+from sage.session import STREAM
+from sage.types import Role
+
+from .engines import KERNELS
+
+CALLING = [core for core in KERNELS if not core.direct]
+FEW = replace(STREAM, generation_records=2)
+
+
+def ends(core: Any, profile: Any = FEW) -> tuple[Any, Any]:
+    ada, grace = (
+        core.SessionCore(
+            profile, bytes(32), bytes(32), role, session_id=bytes(16), now=0.0
+        )
+        for role in Role
+    )
+    return ada, grace
+
+
+class Failure:
+    """Takes the place of a kernel's HKDF, and fails once it has done so many."""
+
+    def __init__(self, error: type[BaseException], after: int, *, late: bool) -> None:
+        self.error, self.left, self.late = error, after, late
+
+    def __call__(self, *given: Any) -> None:
+        self.left -= 1
+        if self.left >= 0:
+            return hkdf_expand_into(*given)
+        if self.late:
+            hkdf_expand_into(*given)
+        if self.left == -1:
+            raise self.error
+        return None
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("act", ["open", "accept"])
+@pytest.mark.parametrize("core", CALLING, ids=str)
+def test_a_record_whose_key_cannot_be_kept_is_not_accepted(
+    core, monkeypatch, act, late
+):
+    ada, grace = ends(core)
+    first, _, third, _, fifth = ada.seal_many([b"1", b"2", b"3", b"4", b"5"], now=1.0)
+    calls: dict[str, Callable[[], Any]] = {
+        "open": lambda: grace.open(third, now=2.0),
+        "accept": lambda: grace.accept(2, now=2.0),
+    }
+    grace.open(first, now=1.0)
+    before = grace.received, grace.expires_at
+    failure = Failure(MemoryError, 1 if act == "open" else 0, late=late)
+    monkeypatch.setattr(core.module, "hkdf_expand_into", failure)
+    with pytest.raises(MemoryError):
+        calls[act]()
+    assert failure.left == -1
+    monkeypatch.undo()
+    assert (grace.received, grace.expires_at) == before
+    assert grace.open(third, now=2.0) == b"3"
+    assert grace.open(fifth, now=2.0) == b"5"
