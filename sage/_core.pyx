@@ -682,8 +682,10 @@ cdef class SessionCore:
                 self.take(seq, at)
                 if not direct:
                     memcpy(room + row * size, PyBytes_AS_STRING(plaintext), size)
-            except SageError as exc:
-                memset(room + row * size, 0, size)
+            except BaseException as exc:
+                memset(room + row * size, 0, size)  # it may lie there already
+                if not isinstance(exc, SageError):
+                    raise
                 note(errors, row, exc)
         if errors:
             raise BatchError(errors, out)

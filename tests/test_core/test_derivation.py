@@ -73,3 +73,18 @@ def test_a_record_whose_key_cannot_be_kept_is_not_accepted(
     assert (grace.received, grace.expires_at) == before
     assert grace.open(third, now=2.0) == b"3"
     assert grace.open(fifth, now=2.0) == b"5"
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+@pytest.mark.parametrize("core", CALLING, ids=str)
+def test_an_array_does_not_keep_what_was_not_accepted(core, monkeypatch, error):
+    ada, grace = ends(core)
+    rows = np.full((3, 5000), 7, np.uint8)  # the third is of another generation
+    wire, out = ada.seal_batch(rows, now=1.0), np.zeros_like(rows)
+    monkeypatch.setattr(core.module, "hkdf_expand_into", Failure(error, 1, late=False))
+    with pytest.raises(error):
+        grace.open_batch(wire, out, now=1.0)
+    assert grace.received == 2
+    assert not out[2].any()
+    monkeypatch.undo()
+    assert grace.open(wire[2], now=1.0) == bytes(rows[2])
