@@ -921,6 +921,7 @@ cdef class SessionCore:
             return self.passing_engine(self.direction_out, generation, True)
         if generation > self.generation_out:
             self.sealer = None
+            self.generation_out = NO_GENERATION  # whatever becomes of the key there
             self.derive_key(self.direction_out, generation, KEY_OUT)
             self.generation_out = generation
         if self.sealer is None:

@@ -832,6 +832,7 @@ class SessionCore:
                 return self._passing_engine(self._direction_out, generation)
             if generation > self._generation_out:
                 self._sealers = {}
+                self._generation_out = _NO_GENERATION
                 self._generation_out = self._derive(
                     self._direction_out, generation, _KEY_OUT
                 )

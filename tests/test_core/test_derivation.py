@@ -88,3 +88,52 @@ def test_an_array_does_not_keep_what_was_not_accepted(core, monkeypatch, error):
     assert not out[2].any()
     monkeypatch.undo()
     assert grace.open(wire[2], now=1.0) == bytes(rows[2])
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("core", CALLING, ids=str)
+def test_one_who_is_late_does_not_take_a_key_that_came_too_soon(
+    core, monkeypatch, late
+):
+    """While a batch is between two keys, others are at the second, then break off."""
+    between: list[Callable[[], Any]] = []
+
+    class Cipher:
+        def __init__(self, key: Any) -> None:
+            self.real = ChaCha20Poly1305(key)
+
+        def encrypt(self, nonce: bytes, data: Any, aad: bytes) -> bytes:
+            while between and nonce[-1] == 1:
+                between.pop()()
+            return self.real.encrypt(nonce, data, aad)
+
+        encrypt_into = decrypt = decrypt_into = None
+
+    monkeypatch.setattr(core.module, "ChaCha20Poly1305", Cipher)
+    ada, _ = ends(core, replace(FEW, name=f"hooked {core} {late}"))
+    monkeypatch.undo()
+    _, grace = ends(core)
+    others = []
+
+    def go_on() -> None:
+        monkeypatch.setattr(core.module, "ChaCha20Poly1305", Cipher)
+        others.append(ada.seal(b"fourth", now=1.0))
+        failure = Failure(KeyboardInterrupt, 0, late=late)
+        monkeypatch.setattr(core.module, "hkdf_expand_into", failure)
+        with pytest.raises(KeyboardInterrupt):
+            ada.seal(b"lost", now=1.0)
+        monkeypatch.setattr(core.module, "hkdf_expand_into", hkdf_expand_into)
+
+    between.append(go_on)
+    monkeypatch.setattr(core.module, "ChaCha20Poly1305", Cipher)
+    records = ada.seal_many([b"first", b"second", b"third"], now=1.0)
+    records += others
+    records.append(ada.seal(b"sixth", now=1.0))
+    monkeypatch.undo()
+    assert grace.open_many(records, now=1.0) == [
+        b"first",
+        b"second",
+        b"third",
+        b"fourth",
+        b"sixth",
+    ]
