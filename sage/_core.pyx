@@ -557,6 +557,7 @@ cdef class SessionCore:
         if not PyBytes_CheckExact(record):
             record = row_of(record, "record")
         cdef Py_ssize_t size = len(record) - RECORD_MIN_BYTES
+        cdef object result = size  # made now: later there may be no memory for it
         cdef Py_buffer held
         borrow(out, max(size, 0), &held)
         cdef char *wire = start_of(record)
@@ -577,7 +578,7 @@ cdef class SessionCore:
             raise
         finally:
             PyBuffer_Release(&held)
-        return size
+        return result
 
     def open_many(self, records, aad=b"", *, threads=1, now=None):
         """Authenticate records, accept each and return their plaintexts."""

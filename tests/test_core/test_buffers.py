@@ -13,6 +13,7 @@ from sage.session import STREAM, STREAM_AES
 from sage.types import Role
 
 from .engines import KERNELS
+from .faults import answer, needs_libcrypto
 
 SEED, TH, NAME = bytes(range(32)), bytes(range(100, 132)), bytes(16)
 LONG = 2_000_000
@@ -165,3 +166,35 @@ def test_closing_while_a_long_record_is_sealed(core):
         assert ada.closed
         if record is not None:
             assert grace.open(record, now=1.0) == bytes(1_000_000)
+
+
+NO_MEMORY = """
+import _testcapi
+from sage._accel import SessionCore
+from sage.session import V0_10
+from sage.types import Role
+
+ada, grace = (SessionCore(V0_10, bytes(32), bytes(32), role, now=0.0) for role in Role)
+room, now, failed = bytearray(3000), 1.0, 0
+for number in range(10):
+    record, accepted = ada.seal(bytes(3000), now=now), grace.received
+    act = grace.open_into
+    _testcapi.set_nomemory(number, number + 1)
+    try:
+        act(record, room, now=now)
+        accepted += 1
+    except MemoryError:
+        failed += 1
+    finally:
+        _testcapi.remove_mem_hooks()
+    assert grace.received == accepted
+assert 0 < failed < 10
+print("whole")
+"""
+
+
+@needs_libcrypto
+def test_no_memory_once_a_record_was_accepted():
+    """Whatever the call needs it has by then."""
+    pytest.importorskip("_testcapi")
+    assert answer(NO_MEMORY, SAGE_ENGINE="libcrypto") == "whole"
