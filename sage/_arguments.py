@@ -7,7 +7,8 @@ behind never look at a type again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from sys import modules
+from math import inf
+from sys import float_info, modules
 from typing import Any
 
 from .errors import ResourceError, SageError, UsageError
@@ -15,8 +16,10 @@ from .limits import BATCH_MAX_THREADS, MAX_FAILED_OPENS, RECORD_MIN_BYTES
 from .types import Buffer
 
 __all__ = [
+    "check_kinds",
     "check_profile",
     "flat",
+    "is_age",
     "listed",
     "matrix",
     "matrix_like",
@@ -48,16 +51,35 @@ def listed(items: Iterable[Buffer], name: str) -> list[Buffer]:
         raise UsageError(f"{name} must be a sequence, not {kind}") from None
 
 
-def check_profile(profile: Any) -> None:
-    """Refuse what no `Profile` is: the kernels divide by its numbers and trust them.
+def check_kinds(profile: Any) -> None:
+    """Refuse what has not the kinds of things that a `Profile` has.
 
     Raises:
         AttributeError, TypeError: something is missing, or of another kind.
     """
-    labels = [*profile.key_labels, *profile.block_labels]
-    labels += (profile.session_label, profile.root_label)
-    labels += (profile.shared_key_label, profile.aad_label)
-    counts = (
+    pairs = (profile.key_labels, profile.block_labels)
+    labels = [profile.session_label, profile.root_label]
+    labels += (profile.shared_key_label, profile.aad_label, *pairs[0], *pairs[1])
+    counts = [profile.generation_records, profile.max_records]
+    counts += (profile.record_max_bytes, profile.caller_aad_max_bytes)
+    counts.append(profile.max_failed_opens)
+    if not (
+        all(type(pair) is tuple and len(pair) == 2 for pair in pairs)
+        and all(type(label) is bytes for label in labels)
+        and all(type(count) is int for count in counts)
+        and all(isinstance(text, str) for text in (profile.name, profile.aead))
+    ):
+        raise TypeError
+
+
+def check_profile(profile: Any) -> None:
+    """Refuse what no `Profile` is: the kernels divide by its numbers and trust them.
+
+    Raises:
+        AttributeError, TypeError: something is missing, of another kind or size.
+    """
+    check_kinds(profile)
+    bounds = (
         (1, profile.generation_records, profile.max_records),
         (1, profile.max_records, 2**48),
         (1, profile.max_failed_opens, MAX_FAILED_OPENS),
@@ -65,11 +87,18 @@ def check_profile(profile: Any) -> None:
         (0, profile.caller_aad_max_bytes, 2**31 - 1),
     )
     if not (
-        all(type(label) is bytes for label in labels)
-        and len(profile.key_labels) == len(profile.block_labels) == 2
-        and all(type(n) is int and low <= n <= high for low, n, high in counts)
+        all(low <= number <= high for low, number, high in bounds)
+        and is_age(profile.max_age_s)
+        and is_age(profile.idle_s)
     ):
         raise TypeError
+
+
+def is_age(seconds: Any) -> bool:
+    """Whether something is a positive number that a float can hold."""
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        return False
+    return 0 < seconds <= float_info.max or seconds == inf
 
 
 def _array(data: Any, name: str) -> memoryview:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from .. import limits
+from .._arguments import check_kinds, is_age
 from ..errors import UsageError
 
 __all__ = [
@@ -91,6 +92,11 @@ class Profile:
 
     def __post_init__(self) -> None:
         """Refuse limits that the counters and the engine cannot hold."""
+        try:
+            check_kinds(self)
+        except TypeError:
+            text = "a profile has labels of bytes, two of a kind, and counts of int"
+            raise UsageError(text) from None
         if self.layout not in _LAYOUTS:
             raise UsageError(f"layout must be one of {', '.join(_LAYOUTS)}")
         if self.aead not in _AEADS:
@@ -99,8 +105,8 @@ class Profile:
             raise UsageError("a profile has two different key labels")
         if not 1 <= self.generation_records <= self.max_records <= 2**48:
             raise UsageError("1 <= generation_records <= max_records <= 2^48")
-        if not (self.max_age_s > 0 and self.idle_s > 0):
-            raise UsageError("max_age_s and idle_s must be positive")
+        if not (is_age(self.max_age_s) and is_age(self.idle_s)):
+            raise UsageError("max_age_s and idle_s must be positive seconds")
         if not limits.RECORD_MIN_BYTES <= self.record_max_bytes < 2**31:
             raise UsageError("record_max_bytes must be within 36..2^31-1")
         if not 0 <= self.caller_aad_max_bytes < 2**31:

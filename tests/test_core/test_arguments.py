@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -57,6 +58,10 @@ def test_what_only_looks_like_a_profile(twin):
         {"block_labels": (b"one",)},
         {"aad_label": None},
         {"session_label": "text"},
+        {"block_labels": [b"one", b"other"]},
+        {"idle_s": Decimal(5)},
+        {"idle_s": 0.0},
+        {"max_age_s": 10**400},
     ):
         alike = type("Alike", (), facts | wrong)()
         with pytest.raises(UsageError, match="must be a sage Profile, not Alike"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from decimal import Decimal
 
 import pytest
 
@@ -98,6 +99,20 @@ def test_a_profile_does_not_change():
         ({"max_records": 2**48 + 1}, "max_records <= 2"),
         ({"max_age_s": 0}, "must be positive"),
         ({"idle_s": float("nan")}, "must be positive"),
+        ({"idle_s": 10**400}, "must be positive"),
+        ({"idle_s": True}, "must be positive"),
+        ({"max_age_s": "3600"}, "must be positive"),
+        ({"max_age_s": Decimal(3600)}, "must be positive"),
+        ({"name": 5}, "labels of bytes"),
+        ({"key_labels": None}, "labels of bytes"),
+        ({"key_labels": (b"one",)}, "two of a kind"),
+        ({"key_labels": ["a", "b"]}, "labels of bytes"),
+        ({"block_labels": [b"a", b"b"]}, "labels of bytes"),
+        ({"aad_label": bytearray(b"a")}, "labels of bytes"),
+        ({"max_records": 1000.0}, "counts of int"),
+        ({"generation_records": "1"}, "counts of int"),
+        ({"max_failed_opens": None}, "counts of int"),
+        ({"record_max_bytes": True}, "counts of int"),
         ({"record_max_bytes": 35}, "record_max_bytes must be within"),
         ({"record_max_bytes": 2**31}, "record_max_bytes must be within"),
         ({"caller_aad_max_bytes": -1}, "caller_aad_max_bytes must be within"),
