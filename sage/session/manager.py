@@ -230,7 +230,11 @@ class SessionManager:
 
         The session is the caller's again: close it when it is no longer needed. Its
         key ids are unbound.
+
+        Raises:
+            UsageError: not text.
         """
+        _check_text(session_id, "session_id")
         with self._lock:
             if session_id not in self._sessions:
                 return None
@@ -247,8 +251,8 @@ class SessionManager:
         Raises:
             UsageError: not text, or no session with this id is here.
         """
-        if not isinstance(key_id, str):
-            raise UsageError(f"key_id must be text, not {type(key_id).__name__}")
+        _check_text(key_id, "key_id")
+        _check_text(session_id, "session_id")
         with self._lock:
             session = self._sessions.get(session_id)
             if session is None:
@@ -390,6 +394,11 @@ def _positive(number: object) -> int:
     if number < 1:
         raise UsageError("max_sessions must be positive")
     return number
+
+
+def _check_text(value: object, name: str) -> None:
+    if not isinstance(value, str):
+        raise UsageError(f"{name} must be text, not {type(value).__name__}")
 
 
 def _policy(policy: object) -> CapacityPolicy:

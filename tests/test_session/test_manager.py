@@ -423,6 +423,9 @@ def test_key_ids():
         manager.bind("a", one.id)
     with pytest.raises(UsageError, match="key_id must be text, not bytes"):
         manager.bind(b"a", one.id)
+    for act in (lambda: manager.bind("a", [one.id]), lambda: manager.remove([one.id])):
+        with pytest.raises(UsageError, match="session_id must be text, not list"):
+            act()
 
 
 def test_iteration_is_over_a_snapshot():
