@@ -78,9 +78,9 @@ class LentBuffer:
         if pool is None:
             return
         self._data[: self._used] = bytes(self._used)  # the view may be released
-        self.view.release()
         self._pool = None
         try:  # only what nobody looks at can change its length
+            self.view.release()
             self._data.append(self._data.pop())
             free = True
         except (BufferError, IndexError):

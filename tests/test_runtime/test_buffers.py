@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import threading
 
 import pytest
@@ -95,6 +96,17 @@ def test_a_buffer_that_somebody_still_sees_is_not_lent_again():
     assert (found.released, found.dropped, found.kept) == (1, 1, 0)
     with pool.acquire(10) as view:
         assert view.obj is not data
+
+
+def test_a_view_that_is_still_in_use_ends_with_its_loan():
+    pool = BufferPool()
+    with pool.acquire(10) as view:
+        view[:] = b"not a key!"
+        data, found = view.obj, re.finditer(b"k", view)  # holds on to the view
+    assert not any(data)
+    assert list(found) == []
+    seen = pool.statistics()
+    assert (seen.lent, seen.dropped, seen.kept) == (0, 1, 0)
 
 
 def test_none_larger_than_the_largest_is_kept():
