@@ -34,8 +34,10 @@ def session_id(transcript_hash: Buffer, *, profile: Profile = V0_10) -> SessionI
     both ends know it before the first record.
 
     Raises:
-        UsageError: not 32 bytes.
+        UsageError: not 32 bytes, or a profile whose ids follow from something else.
     """
+    if getattr(profile, "layout", None) != "transcript":
+        raise UsageError("only the id of a transcript's session follows from its hash")
     th = _exactly(transcript_hash, TRANSCRIPT_HASH_BYTES, "transcript_hash")
     digest = sha256(profile.session_label + th)
     return SessionId(b64u_encode(digest[:SESSION_ID_BYTES]))

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from sage.errors import UsageError
-from sage.session import draft1_seed, draft1_session_id, session_id
+from sage.session import (
+    DRAFT1,
+    STREAM,
+    draft1_seed,
+    draft1_session_id,
+    session_id,
+)
 from sage.session.schedule import DRAFT1_LABELS
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "worked-example-0.10.0.json"
@@ -25,6 +31,12 @@ def test_the_worked_examples_ids(example):
 def test_what_is_no_transcript_hash(wrong):
     with pytest.raises(UsageError, match="transcript_hash must be"):
         session_id(wrong)
+
+
+@pytest.mark.parametrize("profile", [STREAM, DRAFT1, None, "0.10.0"], ids=str)
+def test_whose_id_does_not_follow_from_the_hash(profile):
+    with pytest.raises(UsageError, match="only the id of a transcript's session"):
+        session_id(bytes(32), profile=profile)
 
 
 GOLDEN = json.loads((VECTORS.parent / "draft1/session.json").read_text())["vectors"]
