@@ -353,9 +353,7 @@ class SessionCore:
             aad = self._aad_out(aad)
         now = monotonic() if now is None else _seconds(now)
         # `_reserve` for one record and `_encrypt`, in line: calls would be dearer.
-        lock = self._lock
-        lock.acquire()
-        try:
+        with self._lock:
             seq = self._sent
             if now >= self._expires or seq >= plan.max_records:
                 self._refuse_to_seal(now)
@@ -363,8 +361,6 @@ class SessionCore:
             expires = now + plan.idle_s
             if expires > self._expires:
                 self._expires = expires if expires < self._deadline else self._deadline
-        finally:
-            lock.release()
         if plan.is_draft1:
             return self._encrypt(seq, plaintext, aad)
         generation = seq // plan.generation_records
@@ -896,9 +892,7 @@ class SessionCore:
             self._refuse()
         if not accept:
             return plaintext
-        lock = self._lock
-        lock.acquire()  # `_accept` in line: the call would be dearer
-        try:
+        with self._lock:  # `_accept` in line: the call would be dearer
             if now >= self._expires:
                 self._refuse()
             if generation != self._generation_in:
@@ -913,8 +907,6 @@ class SessionCore:
             expires = now + plan.idle_s
             if expires > self._expires:
                 self._expires = expires if expires < self._deadline else self._deadline
-        finally:
-            lock.release()
         return plaintext
 
     def _accept(self, seq: int, now: float) -> None:

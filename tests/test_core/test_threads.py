@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections import Counter
@@ -13,6 +14,8 @@ from sage.errors import LimitReached, ReplayError, SessionClosed
 from sage.session import STREAM
 from sage.session.profile import draft1_profile
 from sage.types import Role
+
+from .faults import answer
 
 
 @pytest.fixture(autouse=True)
@@ -277,3 +280,46 @@ def test_closing_below_others(ends):
         assert ada.closed
         for record in records:
             assert grace.open(record, now=1.0) == b"x"
+
+
+INTERRUPTED = """
+import faulthandler, itertools, random, signal, time
+from sage._accel import SessionCore
+from sage.session import STREAM
+from sage.types import Role
+
+faulthandler.dump_traceback_later(30, exit=True)
+
+class Interrupt(BaseException):
+    pass
+
+def interrupt(number, frame):
+    raise Interrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+ada, grace = (
+    SessionCore(STREAM, bytes(32), bytes(32), role, session_id=bytes(16))
+    for role in Role
+)
+ends = time.monotonic() + 2
+while time.monotonic() < ends:
+    records = iter(ada.seal_many([b""] * 500))  # waits for ever where one is stuck
+    for act in (lambda: ada.seal(b""), lambda: grace.open(next(records))):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-6, 6e-5))
+            try:
+                for _ in range(400):
+                    act()
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+        except Interrupt:
+            pass
+    grace.open(ada.seal(b""))
+print("free")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a timer that interrupts")
+def test_an_interrupt_leaves_no_session_locked():
+    environment = {k: v for k, v in os.environ.items() if k.startswith("SAGE_")}
+    assert answer(INTERRUPTED, **environment) == "free"
