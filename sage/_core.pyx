@@ -250,6 +250,10 @@ cdef class ReplayWindow:
 
     cdef Window window
 
+    def __init__(self):
+        """Start with nothing seen."""
+        memset(&self.window, 0, sizeof(Window))
+
     def check(self, seq):
         """Refuse a sequence number that was seen or is too old; move nothing."""
         cdef Verdict verdict = window_check(&self.window, sequence(seq))

@@ -213,3 +213,8 @@ def test_what_is_no_sequence_number(twin, seq, text):
         with pytest.raises(UsageError) as caught:
             act(seq)
         assert str(caught.value) == text
+
+
+def test_a_window_has_one_size_and_takes_no_other(twin):
+    with pytest.raises(TypeError, match="positional argument"):
+        twin.ReplayWindow(2048)
