@@ -148,6 +148,7 @@ __all__: Final = [
     "SESSION_MAX_AGE_S",
     "SESSION_MAX_RECORDS",
     "SIGNATURE_COMPONENTS_MAX",
+    "STOP_TIMEOUT_S",
     "STREAM_CALLER_AAD_MAX_BYTES",
     "STREAM_GENERATION_RECORDS",
     "STREAM_ID_BYTES",
@@ -342,6 +343,9 @@ HANDSHAKE_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 30.0
 SEND_TIMEOUT_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 0.8
+# For the answers that are under way when a server stops. Container runtimes kill after
+# ten seconds.
+STOP_TIMEOUT_S: Final = 8.0
 LIVENESS_TIMEOUT_S: Final = 3.0
 FIRST_MESSAGE_TIMEOUT_S: Final = 10.0
 IDLE_CONNECTION_TIMEOUT_S: Final = SESSION_IDLE_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 from ..errors import UsageError
 from ..limits import (
@@ -137,7 +138,8 @@ class ServiceConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        if hasattr(self.allowed_origins, "encode"):  # every part of a text would be one
+        # Of one text every part would be an origin.
+        if isinstance(cast(object, self.allowed_origins), str):
             raise UsageError("allowed origins are a set, not one text")
         for url in self.https_endpoints:
             require_https(url)

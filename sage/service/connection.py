@@ -54,6 +54,7 @@ class Connection:
         )
         self._acceptance = Acceptance(host, self._sessions, self._streams)
         self._authenticated = False
+        self._stopping: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Serve until the peer leaves, fails, or is silent for too long."""
@@ -74,6 +75,11 @@ class Connection:
         """Say goodbye; `run` ends by itself."""
         self._streams.fail(ConnectionLost("the service said goodbye"))
         await self._socket.close(code)
+
+    def stop(self) -> None:
+        """Take no more requests; answer those that are under way, and say goodbye."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._finish())
 
     async def send_records(self, records: Sequence[bytes]) -> None:
         """Send records of a stream; see `Carrier`."""
@@ -120,6 +126,8 @@ class Connection:
             for record in messages:
                 self._count_in(len(record))
             return
+        if self._stopping is not None:
+            return  # nothing has moved: the request was not taken
         message = cast(str, messages[0])
         await self._slots.acquire()
         await self._host.budget.acquire(len(message))
@@ -163,6 +171,11 @@ class Connection:
                 extra=fields(Event.INTERNAL_ERROR),
             )
             await self._socket.close(1011, GENERIC_REFUSAL)
+
+    async def _finish(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.close(1012)
 
     def _done(self, size: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

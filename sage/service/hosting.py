@@ -22,6 +22,7 @@ from ..limits import (
     FIRST_MESSAGE_TIMEOUT_S,
     HTTP_HEAD_MAX_BYTES,
     HTTPS_KEEP_ALIVE_S,
+    STOP_TIMEOUT_S,
 )
 from ..transport.asgi_http import HTTP_LIMITS
 from ..transport.tls import can_watch_sockets
@@ -110,9 +111,11 @@ class _Server(uvicorn.Server):
     And stops as soon as everybody has left: uvicorn looks ten times a second.
     """
 
-    def __init__(self, config: uvicorn.Config, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, config: uvicorn.Config, context: ssl.SSLContext, stop_timeout_s: float
+    ) -> None:
         super().__init__(config)
-        self._context = context
+        self._context, self._stop_timeout_s = context, stop_timeout_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
@@ -142,16 +145,20 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
+        self._say_goodbye()
         try:
-            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+            async with asyncio.timeout(self._stop_timeout_s):
                 await self._all_left()
         except TimeoutError:
+            self._say_goodbye()  # to whoever was given time
             for task in self.server_state.tasks:
                 task.cancel("the server stops")
         if not self.force_exit:
             await self.lifespan.shutdown()
+
+    def _say_goodbye(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
 
     async def _all_left(self) -> None:
         state = self.server_state
@@ -164,8 +171,10 @@ class _Server(uvicorn.Server):
 class _Guest(_Server):
     """Leaves the process's signals to whoever owns the process."""
 
-    def __init__(self, config: uvicorn.Config, context: ssl.SSLContext) -> None:
-        super().__init__(config, context)
+    def __init__(
+        self, config: uvicorn.Config, context: ssl.SSLContext, stop_timeout_s: float
+    ) -> None:
+        super().__init__(config, context, stop_timeout_s)
         self._told = asyncio.Event()
 
     @contextlib.contextmanager
@@ -197,6 +206,7 @@ async def serving(
     key: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 0,
+    stop_timeout_s: float = STOP_TIMEOUT_S,
 ) -> AsyncIterator[int]:
     """Serve ``app`` inside the running loop, and yield the port.
 
@@ -206,11 +216,14 @@ async def serving(
         key: a PEM file with its private key; in ``certificate`` when not given.
         host: the address to listen on.
         port: the port; 0 for any that is free.
+        stop_timeout_s: how long the answers that are under way may take once it
+            stops, and takes no more requests.
 
     Raises:
         ConfigError: certificate or key cannot be read, or the port is taken.
     """
-    server = _Guest(_config(app, host, port), _context(certificate, key))
+    config, context = _config(app, host, port), _context(certificate, key)
+    server = _Guest(config, context, stop_timeout_s)
     listening = _listen(host, port)
     running = asyncio.create_task(_run(server, listening))
     try:
@@ -233,6 +246,7 @@ def serve(
     key: Path | None = None,
     host: str = "127.0.0.1",
     port: int = 8443,
+    stop_timeout_s: float = STOP_TIMEOUT_S,
 ) -> None:
     """Serve ``app`` until the process is told to stop (SIGINT, SIGTERM).
 
@@ -240,7 +254,8 @@ def serve(
 
     The arguments and errors are those of `serving`.
     """
-    server = _Server(_config(app, host, port), _context(certificate, key))
+    config, context = _config(app, host, port), _context(certificate, key)
+    server = _Server(config, context, stop_timeout_s)
     listening = _listen(host, port)
     try:
         # uvicorn raises it once more when it has stopped: that was the wish, no error.
@@ -305,5 +320,4 @@ def _config(app: AsgiApp, host: str, port: int) -> uvicorn.Config:
         http=_Http,
         h11_max_incomplete_event_size=HTTP_HEAD_MAX_BYTES,
         ws=HostedWebSocket,
-        timeout_graceful_shutdown=1,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import unquote
@@ -23,7 +24,7 @@ from websockets.server import ServerProtocol
 
 from ..errors import ConnectionLost
 from ..limits import ENVELOPE_MAX_BYTES, SEND_TIMEOUT_S, UNAUTHENTICATED_MAX_BYTES
-from ..transport.asgi import LIFT_LIMIT, TAKE_OVER, AsgiMessage, AsgiScope
+from ..transport.asgi import LIFT_LIMIT, STOPPING, TAKE_OVER, AsgiMessage, AsgiScope
 from ..transport.message_pipe import MessagePipe
 
 __all__ = ["HostedWebSocket"]
@@ -40,6 +41,7 @@ class HostedWebSocket(asyncio.Protocol):
         "_app_state",
         "_config",
         "_handshake",
+        "_on_stop",
         "_pipe",
         "_response",
         "_server_state",
@@ -58,6 +60,7 @@ class HostedWebSocket(asyncio.Protocol):
         self._handshake: ServerProtocol | None = None
         self._response: Response | None = None
         self._pipe: MessagePipe | None = None
+        self._on_stop: Callable[[], None] | None = None
 
     # --- for uvicorn ------------------------------------------------------------------
 
@@ -94,8 +97,11 @@ class HostedWebSocket(asyncio.Protocol):
         self._forget()
 
     def shutdown(self) -> None:
-        """Say that the server goes down."""
-        if self._pipe is not None:
+        """Say that the server goes down: once to the application, then to the peer."""
+        on_stop, self._on_stop = self._on_stop, None
+        if on_stop is not None:
+            on_stop()
+        elif self._pipe is not None:
             self._pipe.say_goodbye(1012, "")
         else:
             self._transport.close()
@@ -136,6 +142,7 @@ class HostedWebSocket(asyncio.Protocol):
             "state": self._app_state.copy(),
             "extensions": {
                 LIFT_LIMIT: {"lift": self._lift},
+                STOPPING: {"tell": self._tell_of_stop},
                 TAKE_OVER: {"take": self._take_over},
             },
         }
@@ -192,6 +199,7 @@ class HostedWebSocket(asyncio.Protocol):
             self._refuse_with(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _forget(self) -> None:
+        self._on_stop = None
         self._server_state.connections.discard(self)
 
     # --- the extensions ---------------------------------------------------------------
@@ -199,6 +207,9 @@ class HostedWebSocket(asyncio.Protocol):
     def _lift(self) -> None:
         if self._pipe is not None:
             self._pipe.set_limit(ENVELOPE_MAX_BYTES)
+
+    def _tell_of_stop(self, on_stop: Callable[[], None]) -> None:
+        self._on_stop = on_stop
 
     def _take_over(self) -> MessagePipe:
         if self._pipe is None:

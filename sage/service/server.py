@@ -144,7 +144,8 @@ class Service:
         self._connections.add(connection)
         self._host.metrics.connections(Role.RESPONDER, 1)
         try:
-            await within(CONNECT_TIMEOUT_S, socket.accept(), "the upgrade")
+            accepting = socket.accept(on_stop=connection.stop)
+            await within(CONNECT_TIMEOUT_S, accepting, "the upgrade")
             await connection.run()
         except (ConnectionLost, DeadlineExceeded) as exc:
             ended = fields(Event.CONNECTION_ENDED, diagnose(exc))

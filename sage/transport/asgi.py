@@ -18,6 +18,7 @@ from .deadline import within
 
 __all__ = [
     "LIFT_LIMIT",
+    "STOPPING",
     "TAKE_OVER",
     "AsgiMessage",
     "AsgiReceive",
@@ -28,6 +29,9 @@ __all__ = [
 
 LIFT_LIMIT: Final = "sage.message-limit"
 """The scope extension of a server that holds strangers to short messages."""
+
+STOPPING: Final = "sage.stopping"
+"""The scope extension of a server that says when it stops, instead of closing."""
 
 TAKE_OVER: Final = "sage.take-over"
 """The scope extension of a server that hands its connection over once accepted."""
@@ -56,16 +60,24 @@ class AsgiWebSocket:
         headers: Iterable[tuple[bytes, bytes]] = self._scope.get("headers", ())
         return next((v.decode("latin-1") for k, v in headers if k == name), None)
 
-    async def accept(self) -> None:
+    async def accept(self, *, on_stop: Callable[[], None] | None = None) -> None:
         """Complete the upgrade, and forget its headers.
+
+        Args:
+            on_stop: called once when the server stops, where it says so; then we
+                close, and have `STOP_TIMEOUT_S` for what is under way. Other
+                servers close themselves.
 
         Raises:
             ConnectionLost: the client left before.
         """
         await self._wire.accept()
-        extension = self._scope.get("extensions", {}).get(TAKE_OVER, {})
-        if (take := extension.get("take")) is not None:
+        extensions = self._scope.get("extensions", {})
+        if (take := extensions.get(TAKE_OVER, {}).get("take")) is not None:
             self._wire = take()
+        tell = extensions.get(STOPPING, {}).get("tell")
+        if tell is not None and on_stop is not None:
+            tell(on_stop)
         self._scope = {}
 
     def lift_limit(self) -> None:

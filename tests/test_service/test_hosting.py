@@ -7,15 +7,19 @@ import contextlib
 import os
 import signal
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed
 
-from sage.errors import ConfigError
+import sage
+from sage.errors import ConfigError, ConnectionLost, TransportError
 from sage.limits import HTTP_HEAD_MAX_BYTES, UNAUTHENTICATED_MAX_BYTES
-from sage.service import hosting, serve, serving
+from sage.service import ServiceConfig, hosting, serve, serving
 from sage.service.respond import respond_text
+
+from ..ports import free_port
 
 pytestmark = pytest.mark.every_loop
 
@@ -266,3 +270,75 @@ async def test_small_answers_do_not_wait_for_an_acknowledgement(tls):
             took.append(time.perf_counter() - begun)
         writer.close()
     assert sorted(took)[4] < 0.03
+
+
+# --- the end ------------------------------------------------------------------------
+
+
+class Slow:
+    """A handler that answers when it is told to, and counts what it is given."""
+
+    def __init__(self) -> None:
+        self.entered, self.leave = asyncio.Event(), asyncio.Event()
+        self.taken: list[bytes] = []
+
+    async def __call__(self, message):
+        self.taken.append(message.payload)
+        self.entered.set()
+        await self.leave.wait()
+        return b"done"
+
+
+@pytest.mark.parametrize("scheme", ["wss", "https"])
+async def test_a_stop_lets_answers_out_and_takes_no_more_requests(
+    scheme, connecting, grace, resolver, tls
+):
+    handler, port = Slow(), free_port()
+    url = f"{scheme}://localhost:{port}/sage"
+    service = sage.Service(
+        agent=grace,
+        resolver=resolver,
+        handler=handler,
+        config=ServiceConfig(https_endpoints=(f"https://localhost:{port}/sage",)),
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            serving(service, certificate=tls.certificate, port=port)
+        )
+        channel, idle = await connecting(url), await connecting(url)
+        asked = asyncio.create_task(channel.request(b"asked"))
+        await handler.entered.wait()
+        stopped = asyncio.create_task(stack.aclose())
+        await asyncio.sleep(0.1)
+        assert not stopped.done()
+        late = asyncio.create_task(channel.request(b"late"))
+        await asyncio.sleep(0.1)
+        handler.leave.set()
+        assert await asked == b"done"
+        await stopped
+        with pytest.raises(TransportError):
+            await late
+        with pytest.raises(TransportError):
+            await idle.request(b"later")
+        await channel.close()
+        await idle.close()
+    assert handler.taken == [b"asked"]
+
+
+async def test_a_stop_waits_only_so_long(connecting, grace, resolver, tls):
+    handler = Slow()
+    service = sage.Service(agent=grace, resolver=resolver, handler=handler)
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(
+            serving(service, certificate=tls.certificate, stop_timeout_s=0.3)
+        )
+        channel = await connecting(f"wss://localhost:{port}/sage")
+        asked = asyncio.create_task(channel.request(b"asked"))
+        await handler.entered.wait()
+        began = time.monotonic()
+        await stack.aclose()
+        assert 0.3 <= time.monotonic() - began < 3
+        with pytest.raises(ConnectionLost, match="1012") as caught:
+            await asked
+        assert caught.value.may_have_run
+        await channel.close()
