@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from sys import maxsize
 from threading import Lock
 from types import TracebackType
 from typing import Final, NoReturn
@@ -144,23 +145,27 @@ class BufferPool:
         One that is larger than 256 KiB is made for the occasion and not kept.
 
         Raises:
-            UsageError: ``size`` is negative or not an ``int``.
+            UsageError: ``size`` is negative, not an ``int``, or beyond all memory.
+            MemoryError: there is not so much; nothing was lent.
         """
-        if type(size) is not int or size < 0:
-            raise UsageError("size must be an int, 0 or more")
+        if type(size) is not int or not 0 <= size <= maxsize:
+            raise UsageError(f"size must be an int from 0 to {maxsize}")
         room = next((room for room in _SIZES if size <= room), size)
         data: bytearray | None = None
         with self._lock:
-            self._acquired += 1
             kept = self._kept.get(room)
-            if kept is None:
-                self._oversized += 1
-            elif kept:
+            if kept:
                 data = kept.pop()
+                self._acquired += 1
                 self._reused += 1
                 self._kept_bytes -= room
                 self._fewest[room] = min(self._fewest[room], len(kept))
-        return LentBuffer(self, bytearray(room) if data is None else data, size)
+        if data is None:
+            data = bytearray(room)
+            with self._lock:
+                self._acquired += 1
+                self._oversized += kept is None
+        return LentBuffer(self, data, size)
 
     def trim(self) -> int:
         """Let go of the buffers that nobody needed since the last trim.

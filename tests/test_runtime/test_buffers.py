@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import sys
 import threading
 
 import pytest
@@ -158,6 +159,17 @@ def test_wrong_arguments(wrong):
         BufferPool().acquire(wrong)
     with pytest.raises(UsageError, match="max_kept_bytes must be an int"):
         BufferPool(max_kept_bytes=wrong)
+
+
+def test_more_than_there_is():
+    pool = BufferPool()
+    with pytest.raises(
+        UsageError, match=f"size must be an int from 0 to {sys.maxsize}"
+    ):
+        pool.acquire(sys.maxsize + 1)
+    with pytest.raises(MemoryError):
+        pool.acquire(sys.maxsize)
+    assert pool.statistics() == BufferPool().statistics()
 
 
 def test_a_loan_is_not_copied():
