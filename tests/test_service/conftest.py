@@ -61,7 +61,9 @@ def running(grace: sage.Agent, resolver: sage.MemoryResolver, tls) -> Running:
                 **options,
             }  # type: ignore[arg-type]
         )
-        async with serving(service, certificate=tls.certificate) as port:
+        # Handlers that hang are a test's, and not to be waited for.
+        short = {"stop_timeout_s": 0.5}
+        async with serving(service, certificate=tls.certificate, **short) as port:
             yield f"wss://localhost:{port}/sage"
 
     return run

@@ -52,7 +52,8 @@ def secure(grace, resolver, tls):
             config=ServiceConfig(https_endpoints=frozenset({url}), **options),
         )
         app = wrap(service)
-        async with serving(app, certificate=tls.certificate, port=port):
+        files = {"certificate": tls.certificate}
+        async with serving(app, port=port, stop_timeout_s=0.5, **files):
             yield url
 
     return run
