@@ -16,6 +16,19 @@ from sage.errors import AuthenticationError, Code, UsageError
 from sage.identity import ALGORITHMS, ethereum_address, key_id, sign, verify
 from sage.identity.signature import as_bytes, check_public_key, suite_named
 
+from ..ed25519_group import (
+    BASE,
+    IDENTITY,
+    L,
+    P,
+    Point,
+    add,
+    challenge,
+    decode,
+    multiply,
+    torsion,
+)
+
 VECTORS = Path(__file__).parents[1] / "vectors"
 CRYPTO = {
     case["name"]: case
@@ -358,67 +371,13 @@ def test_the_recovery_id_belongs_to_the_signature() -> None:
 
 # --- Ed25519: the prime-order subgroup, canonical encodings -------------------------
 
-# An implementation of its own, in affine coordinates, so that nothing here leans on
-# the code under test (RFC 8032, 5.1).
-P = 2**255 - 19
-L = 2**252 + 27742317777372353535851937790883648493
-D = -121665 * pow(121666, -1, P) % P
-Point = tuple[int, int]
-IDENTITY: Point = (0, 1)
-
-
-def add(a: Point, b: Point) -> Point:
-    product = D * a[0] * b[0] * a[1] * b[1] % P
-    return (
-        (a[0] * b[1] + a[1] * b[0]) * pow(1 + product, -1, P) % P,
-        (a[1] * b[1] + a[0] * b[0]) * pow(1 - product, -1, P) % P,
-    )
-
-
-def multiply(scalar: int, point: Point) -> Point:
-    result = IDENTITY
-    while scalar:
-        if scalar & 1:
-            result = add(result, point)
-        point, scalar = add(point, point), scalar >> 1
-    return result
-
 
 def encode(point: Point, *, y: int | None = None, sign_bit: int | None = None) -> bytes:
     bit = point[0] & 1 if sign_bit is None else sign_bit
     return ((point[1] if y is None else y) | bit << 255).to_bytes(32, "little")
 
 
-def decode(data: bytes) -> Point:
-    value = int.from_bytes(data, "little")
-    y, bit = value & (2**255 - 1), value >> 255
-    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
-    x = pow(square, (P + 3) // 8, P)
-    if x * x % P != square:
-        x = x * pow(2, (P - 1) // 4, P) % P
-    assert x * x % P == square
-    return (P - x if x & 1 != bit else x), y
-
-
-def torsion() -> list[Point]:
-    """All eight points of small order, from one of order 8."""
-    y = 3
-    while True:
-        y += 1
-        try:
-            point = multiply(L, decode(y.to_bytes(32, "little")))
-        except AssertionError:
-            continue
-        if multiply(4, point) != IDENTITY:
-            return [multiply(k, point) for k in range(8)]
-
-
 TORSION = torsion()
-BASE = decode(bytes([0x58]) + b"\x66" * 31)
-
-
-def hram(r: bytes, a: bytes, message: bytes) -> int:
-    return int.from_bytes(hashlib.sha512(r + a + message).digest(), "little") % L
 
 
 def scalar_of(seed: bytes) -> int:
@@ -449,7 +408,7 @@ def test_mixed_order_keys_are_refused(index: int) -> None:
     # A signature that the equation accepts: k a multiple of 8 kills the torsion.
     for nonce in range(1, 2000):
         r = encode(multiply(nonce, BASE))
-        k = hram(r, key, b"m")
+        k = challenge(r, key, b"m")
         if k % 8 == 0:
             break
     s = (nonce + k * secret) % L
@@ -466,19 +425,19 @@ def test_signatures_with_small_order_in_r_are_refused(index: int) -> None:
     # R of small order: with S = k·a, only the identity satisfies the equation
     # without the cofactor; the others satisfy it with the cofactor.
     r = encode(TORSION[index])
-    s = hram(r, public, b"m") * secret % L
+    s = challenge(r, public, b"m") * secret % L
     refuses("ed25519", public, b"m", r + s.to_bytes(32, "little"))
     # R of mixed order, likewise.
     if index:
         r = encode(add(multiply(7, BASE), TORSION[index]))
-        s = (7 + hram(r, public, b"m") * secret) % L
+        s = (7 + challenge(r, public, b"m") * secret) % L
         refuses("ed25519", public, b"m", r + s.to_bytes(32, "little"))
 
 
 def test_an_honest_signature_made_here_verifies() -> None:
     secret, public = scalar_of(KEYS["ed25519"]), PUBLIC["ed25519"]
     r = encode(multiply(7, BASE))
-    s = (7 + hram(r, public, b"m") * secret) % L
+    s = (7 + challenge(r, public, b"m") * secret) % L
     signature = r + s.to_bytes(32, "little")
     verify("ed25519", public, b"m", signature)
     for multiple in (1, 2, 7, 14):
