@@ -496,9 +496,8 @@ def secp256k1_verify(public: EcdsaPublicKey, message: bytes, signature: bytes) -
     else:
         # The key that is recovered is the one under which the signature is right.
         _require_low_s(signature[:64], _SECP256K1_N)
-        right = signature[64] <= 1 and recover(digest, signature) == _point_bytes(
-            public
-        )
+        point = _point_bytes(public)
+        right = signature[64] <= 1 and recover(digest, signature) == point
     if not right:
         raise AuthenticationError
 

@@ -1,7 +1,7 @@
 """Libraries that verify signatures faster than OpenSSL does, where they are installed.
 
 libsodium (PyNaCl) takes half of OpenSSL's time for Ed25519, libsecp256k1 (coincurve) a
-fiftieth for secp256k1. They only verify, which needs nothing that is secret. Private
+hundredth for secp256k1. They only verify, which needs nothing that is secret. Private
 keys stay with OpenSSL, which keeps them in memory of its own and wipes it; in these
 packages they are ``bytes``.
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, -1, P) % P
 Point = tuple[int, int]
 IDENTITY: Point = (0, 1)
+_P = TypeVar("_P")
 
 
 def add(p: Point, q: Point) -> Point:
@@ -20,7 +23,12 @@ def add(p: Point, q: Point) -> Point:
 
 
 def multiply(n: int, p: Point) -> Point:
-    result = IDENTITY
+    return double_and_add(n, p, add, IDENTITY)
+
+
+def double_and_add(n: int, p: _P, add: Callable[[_P, _P], _P], zero: _P) -> _P:
+    """Return the n-fold of a point of any group."""
+    result = zero
     while n:
         if n & 1:
             result = add(result, p)

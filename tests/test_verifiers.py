@@ -31,6 +31,7 @@ from .ed25519_group import (
     add,
     challenge,
     decode,
+    double_and_add,
     encode,
     forge,
     multiply,
@@ -194,12 +195,7 @@ def secp_add(one: Point | None, other: Point | None) -> Point | None:
 
 
 def secp_multiply(n: int, point: Point | None) -> Point | None:
-    result = None
-    while n:
-        if n & 1:
-            result = secp_add(result, point)
-        point, n = secp_add(point, point), n >> 1
-    return result
+    return double_and_add(n, point, secp_add, None)
 
 
 def secp_encode(point: Point) -> bytes:
