@@ -24,6 +24,7 @@ from ..limits import (
     HTTPS_KEEP_ALIVE_S,
     STOP_TIMEOUT_S,
 )
+from ..runtime.bounds import check_limit
 from ..transport.asgi_http import HTTP_LIMITS
 from ..transport.tls import can_watch_sockets
 from ..transport.tls_listener import TlsListener
@@ -115,6 +116,7 @@ class _Server(uvicorn.Server):
         self, config: uvicorn.Config, context: ssl.SSLContext, stop_timeout_s: float
     ) -> None:
         super().__init__(config)
+        check_limit(stop_timeout_s, "stop_timeout_s")
         self._context, self._stop_timeout_s = context, stop_timeout_s
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -221,6 +223,7 @@ async def serving(
 
     Raises:
         ConfigError: certificate or key cannot be read, or the port is taken.
+        UsageError: ``stop_timeout_s`` is not a number.
     """
     config, context = _config(app, host, port), _context(certificate, key)
     server = _Guest(config, context, stop_timeout_s)

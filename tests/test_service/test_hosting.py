@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import time
@@ -14,7 +15,7 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import ConnectionClosed
 
 import sage
-from sage.errors import ConfigError, ConnectionLost, TransportError
+from sage.errors import ConfigError, ConnectionLost, TransportError, UsageError
 from sage.limits import HTTP_HEAD_MAX_BYTES, UNAUTHENTICATED_MAX_BYTES
 from sage.service import ServiceConfig, hosting, serve, serving
 from sage.service.respond import respond_text
@@ -323,6 +324,13 @@ async def test_a_stop_lets_answers_out_and_takes_no_more_requests(
         await channel.close()
         await idle.close()
     assert handler.taken == [b"asked"]
+
+
+@pytest.mark.parametrize("limit", [None, "1", math.nan, True])
+async def test_a_stop_has_a_time_limit(tls, limit):
+    with pytest.raises(UsageError, match="stop_timeout_s"):
+        async with serving(app, certificate=tls.certificate, stop_timeout_s=limit):
+            pass
 
 
 async def test_a_stop_waits_only_so_long(connecting, grace, resolver, tls):
