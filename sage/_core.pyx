@@ -24,6 +24,7 @@ from base64 import urlsafe_b64encode
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_READ, PyBUF_SIMPLE
 from cpython.buffer cimport PyBUF_WRITABLE, PyBUF_WRITE, PyBuffer_IsContiguous
@@ -174,6 +175,9 @@ cdef enum:
     SESSION_ID_BYTES = 16
     COPY_MAX_BYTES = 2048  # below, copying beats making a memoryview
     UNLOCKED_MIN_BYTES = 4096  # from here on, others get the GIL meanwhile
+    BULK_MIN_BYTES = 8192  # from here on, `cryptography` may be quicker with AES
+    BULK_TRIAL_BYTES = 16384
+    BULK_TRIALS = 5
     USUAL_LABEL_BYTES = 32
     USUAL_AAD_BYTES = 192  # what finds room on the stack
     NO_GENERATION = -1
@@ -470,7 +474,7 @@ cdef class SessionCore:
         cdef Reserved first
         cdef bytes store
         cdef Record *records
-        cdef Py_ssize_t index, size
+        cdef Py_ssize_t index, size, total = 0
         if self.is_closed:
             self.refuse()
         cdef list rows = listed(plaintexts, "plaintexts")
@@ -480,10 +484,11 @@ cdef class SessionCore:
                 PyBytes_GET_SIZE(row) > self.plan.plaintext_max_bytes
             ):
                 rows[index] = self.plaintext_of(row, f"plaintexts[{index}]")
+            total += len(rows[index])
         cdef bytes extra = self.aad_out(aad)
         cdef int hands = 1 if threads is _ONE else workers(threads)
         aead = self.reserve(self.moment(now), len(rows), &first)
-        if self.direct:
+        if self.direct and not self.is_bulk(total // max(len(rows), 1)):
             store = records_for(len(rows))
             records = <Record *>PyBytes_AS_STRING(store)
             sealed = [None] * len(rows)
@@ -529,7 +534,7 @@ cdef class SessionCore:
         cdef char *wire = start_of(target)
         cdef int hands = 1 if threads is _ONE else workers(threads)
         aead = self.reserve(self.moment(now), count, &first)
-        if self.direct:
+        if self.direct and not self.is_bulk(size):
             store = records_for(count)
             records = <Record *>PyBytes_AS_STRING(store)
             for row in range(count):
@@ -599,7 +604,7 @@ cdef class SessionCore:
     def open_many(self, records, aad=b"", *, threads=1, now=None):
         """Authenticate records, accept each and return their plaintexts."""
         cdef uint64_t seq
-        cdef Py_ssize_t index, size
+        cdef Py_ssize_t index, size, total = 0
         cdef bytes store
         cdef Record *claims
         if self.is_closed:
@@ -608,12 +613,13 @@ cdef class SessionCore:
         for index in range(len(rows)):
             row = rows[index]
             if not PyBytes_CheckExact(row):
-                rows[index] = bytes(row_of(row, f"records[{index}]"))
+                rows[index] = row = bytes(row_of(row, f"records[{index}]"))
+            total += PyBytes_GET_SIZE(row)
         cdef bytes extra = self.aad_in(aad)
         cdef int hands = 1 if threads is _ONE else workers(threads)
         cdef double at = self.moment(now)
         errors = {}
-        if self.direct:
+        if self.direct and not self.is_bulk(total // max(len(rows), 1)):
             store = records_for(len(rows))
             claims = <Record *>PyBytes_AS_STRING(store)
             opened = [None] * len(rows)
@@ -669,7 +675,7 @@ cdef class SessionCore:
         cdef char *room = start_of(target)
         cdef bint direct = size > COPY_MAX_BYTES
         errors = {}
-        if self.direct:
+        if self.direct and not self.is_bulk(size):
             store = records_for(count)
             claims = <Record *>PyBytes_AS_STRING(store)
             for row in range(count):
@@ -884,7 +890,10 @@ cdef class SessionCore:
                 self.locked = False
             first.generation = generation
         self.write_header(header, seq)
-        if type(aead) is Aead:
+        engine = aead
+        if type(aead) is Aead and self.is_bulk(size):
+            engine = self.bulk_engine(<Aead>aead)
+        if type(engine) is Aead:
             record.source = <const uint8_t *>start_of(plaintext)
             record.target = <uint8_t *>wire + HEADER_BYTES
             record.size = size
@@ -895,7 +904,7 @@ cdef class SessionCore:
                 memmove(record.target, record.source, size)
                 record.source = record.target
             memcpy(wire, header, HEADER_BYTES)
-            self.run_one(<Aead>aead, True, generation, &record, extra)
+            self.run_one(<Aead>engine, True, generation, &record, extra)
             if self.is_closed:  # while this was under way
                 self.refuse()
             return aead
@@ -905,9 +914,9 @@ cdef class SessionCore:
             out = PyMemoryView_FromMemory(
                 wire + HEADER_BYTES, size + TAG_BYTES, PyBUF_WRITE
             )
-            plan.encrypt_into(aead, nonce, plaintext, bound, out)
+            plan.encrypt_into(engine, nonce, plaintext, bound, out)
         else:
-            sealed = plan.encrypt(aead, nonce, plaintext, bound)
+            sealed = plan.encrypt(engine, nonce, plaintext, bound)
             memcpy(wire + HEADER_BYTES, PyBytes_AS_STRING(sealed), size + TAG_BYTES)
         memcpy(wire, header, HEADER_BYTES)
         if self.is_closed:  # while this was under way
@@ -1002,6 +1011,8 @@ cdef class SessionCore:
                 self.refuse()
         number[0] = seq
         plaintext = b""
+        if type(aead) is Aead and self.is_bulk(size - RECORD_MIN_BYTES):
+            aead = self.bulk_engine(<Aead>aead)
         if type(aead) is Aead:
             record.size = size - RECORD_MIN_BYTES
             if out is NULL:
@@ -1340,6 +1351,35 @@ cdef class SessionCore:
             self.locked = False
 
     @cython.final
+    cdef inline bint is_bulk(self, Py_ssize_t size) except? True:
+        """Whether records of so many bytes go to `cryptography` all the same."""
+        return size >= BULK_MIN_BYTES and self.plan.is_aes and bulk_is_elsewhere()
+
+    @cython.final
+    cdef object bulk_engine(self, Aead aead):
+        """Return `cryptography`'s engine of the same key, or this of a passing key."""
+        cdef int where
+        if aead.bulk is not None:
+            return aead.bulk
+        self.enter()
+        try:
+            if self.is_closed:
+                self.refuse()
+            if aead is self.sealer:
+                where = KEY_OUT
+            elif aead is self.opener_in:
+                where = KEY_IN
+            elif aead is self.opener_before:
+                where = KEY_BEFORE
+            else:
+                return aead
+            if aead.bulk is None:
+                aead.bulk = self.object_of(where)
+            return aead.bulk
+        finally:
+            self.locked = False
+
+    @cython.final
     cdef int share(
         self,
         bint sealing,
@@ -1503,6 +1543,11 @@ cdef class SessionCore:
     cdef object engine(self, int where, bint sealing):
         if self.direct:
             return new_aead(self.plan.is_aes, sealing, &self.block[where])
+        return self.object_of(where)
+
+    @cython.final
+    cdef object object_of(self, int where):
+        """Set a key in an object of `cryptography`'s."""
         # The engine's object would keep the view alive; released, it is empty.
         key = self.view(where, KEY_BYTES)
         try:

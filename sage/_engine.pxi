@@ -155,6 +155,7 @@ cdef struct Record:
 
 
 @cython.final
+@cython.no_gc
 cdef class Aead:
     """A key, set in a live context that either seals or opens.
 
@@ -163,6 +164,7 @@ cdef class Aead:
     """
 
     cdef void *context
+    cdef object bulk  # the same key in `cryptography`, once there was a use for it
     cdef bint busy
 
     def __dealloc__(self):
@@ -247,6 +249,60 @@ cdef Opened open_record(
         return GENUINE
     _evp.ERR_clear_error()
     return FORGED
+
+
+# Python's OpenSSL and `cryptography`'s are two, seldom of one age, and what a
+# processor has for AES-GCM in bulk is used by the younger alone. A call of the other's
+# costs more, so that only long records gain from it.
+cdef enum Bulk:
+    UNTRIED
+    HERE
+    ELSEWHERE
+
+cdef Bulk _bulk = UNTRIED
+cdef double BULK_GAIN = 0.6  # of the time that it takes here
+
+
+def send_bulk_elsewhere(yes):
+    """Say who works on long AES records: `cryptography`, or this engine.
+
+    ``None`` lets the next such record find out anew which of them is quicker.
+    """
+    global _bulk
+    _bulk = UNTRIED if yes is None else ELSEWHERE if yes else HERE
+
+
+cdef bint bulk_is_elsewhere() except? True:
+    """Whether `cryptography` is so much quicker with AES that long records gain."""
+    global _bulk
+    if _bulk == UNTRIED:
+        _bulk = ELSEWHERE if bulk_trial() else HERE
+    return _bulk == ELSEWHERE
+
+
+cdef bint bulk_trial() except? True:
+    """Let both seal one record a few times, and compare the best of each."""
+    cdef uint8_t key[KEY_BYTES]
+    cdef Record record
+    cdef double began, here = INFINITY, elsewhere = INFINITY
+    memset(key, 0, KEY_BYTES)
+    memset(record.nonce, 0, NONCE_BYTES)
+    cdef Aead ours = new_aead(True, True, key)
+    theirs = AESGCM(bytes(KEY_BYTES))
+    cdef bytes plain = bytes(BULK_TRIAL_BYTES), nonce = bytes(NONCE_BYTES)
+    cdef bytearray sealed = bytearray(BULK_TRIAL_BYTES + TAG_BYTES)
+    record.source = <const uint8_t *>PyBytes_AS_STRING(plain)
+    record.target = <uint8_t *>PyByteArray_AS_STRING(sealed)
+    record.size = BULK_TRIAL_BYTES
+    for _ in range(BULK_TRIALS):
+        began = sage_monotonic()
+        if not seal_record(ours.context, &record, record.nonce, NONCE_BYTES):
+            refuse_memory()
+        here = min(here, sage_monotonic() - began)
+        began = sage_monotonic()
+        theirs.encrypt_into(nonce, plain, nonce, sealed)
+        elsewhere = min(elsewhere, sage_monotonic() - began)
+    return elsewhere < BULK_GAIN * here
 
 
 class LibcryptoAead:

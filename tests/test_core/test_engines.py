@@ -23,7 +23,7 @@ from sage.types import Role
 from .engines import KERNELS
 from .test_twins import PROFILES, SEED, TH, Wire
 
-SIZES = (0, 1, 63, 64, 65, 2047, 2048, 2049, 4095, 4096, 70_000)
+SIZES = (0, 1, 63, 64, 65, 2047, 2048, 2049, 4095, 4096, 8191, 8192, 70_000)
 AAD_SIZES = (0, 1, 100, 134, 135, 136, 147, 148, 184, 185, 192, 4096, 5000)
 KINDS = {
     "V10": (V0_10, TH, None, Role),

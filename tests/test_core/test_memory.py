@@ -30,12 +30,16 @@ COMPILED = pytest.mark.skipif(
 
 CHILD = """
 import gc, sys
+from sage._accel import backend
 from sage._crypto import hkdf_expand_into
 from sage.session import Session
 from sage.types import Role
 
 master, th, stream_id, pairs, records, act = eval(sys.argv[1])
 sid = sys.argv[2]
+if backend()["engine"] == "libcrypto":
+    from sage import _core
+    _core.send_bulk_elsewhere(True)  # so that both hold the key of the AES stream
 ends = []
 for number in range(pairs):
     seed = bytearray(32)
@@ -57,7 +61,8 @@ for ada, grace in zip(ends[::2], ends[1::2]):
             one.open(other.seal(b"to Ada"))
         out = bytearray(100)
         other.open_into(one.seal_into(b"to Grace", out) and out[:44], bytearray(8))
-        other.open_many(one.seal_many([b"x" * 3000] * 3))
+        for size in (3000, 9000):
+            other.open_many(one.seal_many([b"x" * size] * 3))
 if act == "close":
     for session in sum(ends, []):
         session.close()
