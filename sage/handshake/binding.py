@@ -38,8 +38,7 @@ class PinnedKeys(NamedTuple):
             )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """The pinned tuple of a session, as one end sees it. Public values only.
 
     Attributes:

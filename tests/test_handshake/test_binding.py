@@ -44,7 +44,7 @@ def changed_keys(key):
 
 def test_the_tuple_has_every_pinned_value(pair):
     of_initiator, of_responder = (secrets.binding for secrets in pair.run())
-    assert [field.name for field in dataclasses.fields(Binding)] == PINNED
+    assert list(Binding._fields) == PINNED
     initiation = pair.initiator.initiation
     for name in PINNED[:9]:
         assert getattr(of_initiator, name) == getattr(initiation, name)
@@ -52,12 +52,12 @@ def test_the_tuple_has_every_pinned_value(pair):
     assert {k: getattr(of_initiator, k) for k in pair.keys} == pair.keys
     assert of_initiator.role is Role.INITIATOR
     assert of_responder.role is Role.RESPONDER
-    assert dataclasses.replace(of_responder, role=Role.INITIATOR) == of_initiator
+    assert of_responder._replace(role=Role.INITIATOR) == of_initiator
 
 
 def test_the_tuple_cannot_be_changed(pair):
     binding = pair.run()[0].binding
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError):
         binding.kid = "other"
 
 
