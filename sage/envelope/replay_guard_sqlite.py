@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from pathlib import Path
 
 from ..errors import Overloaded, ReplayError, SageError, StaleError, UsageError
+from ..identity.files import as_path
 from ..limits import REPLAY_GUARD_ENTRIES
 from .replay_database import DamagedDatabase, ReplayDatabase, set_aside
 from .replay_guard import PURGE_ENTRIES, Reservation, Watch, overloaded, replayed
@@ -52,7 +52,7 @@ class SqliteReplayGuard:
         """
         if max_entries < 3:
             raise UsageError("a replay guard needs room for one message: 3 entries")
-        self._path = Path(path)
+        self._path = as_path(path)
         self._max_entries = max_entries
         self._lock = threading.Lock()
         self._database: ReplayDatabase | None

@@ -10,9 +10,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UsageError
 
-__all__ = ["exclusive", "read_regular", "reason", "write_atomic"]
+__all__ = ["as_path", "exclusive", "read_regular", "reason", "write_atomic"]
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path that the system can be asked about.
+
+    Raises:
+        ConfigError: it has a null character.
+        UsageError: neither text nor a path.
+    """
+    try:
+        found = Path(path)
+    except TypeError as exc:
+        kind = type(path).__name__
+        raise UsageError(f"a path is str or os.PathLike, not {kind}") from exc
+    if "\0" in str(found):
+        raise ConfigError(f"{str(found)!r} has a null character, and is no path")
+    return found
 
 
 def read_regular(

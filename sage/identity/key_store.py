@@ -25,7 +25,7 @@ from ..encoding import b64u_decode, b64u_encode, jcs, parse_strict
 from ..errors import ConfigError, DecodeError, UsageError
 from ..limits import KEY_FILE_MAX_BYTES, SCRYPT_N
 from ..types import JsonObject
-from .files import exclusive, read_regular, reason
+from .files import as_path, exclusive, read_regular, reason
 from .jwk import CURVE_OF, make_private, make_public
 from .keys import KemKey, PublicKey, SigningKey
 from .keystore import decrypt_secret, encrypt_secret, write_private_file
@@ -60,7 +60,7 @@ class KeyStore:
     def __init__(
         self, folder: str | os.PathLike[str], *, entropy: Callable[[int], bytes]
     ) -> None:
-        self._folder, self._entropy = Path(folder), entropy
+        self._folder, self._entropy = as_path(folder), entropy
         self._require_private()
 
     @classmethod
@@ -73,10 +73,10 @@ class KeyStore:
             ConfigError: it cannot be made, is a link, or is open to others.
         """
         try:
-            os.mkdir(folder, mode=0o700)
+            os.mkdir(as_path(folder), mode=0o700)
         except FileExistsError:
             pass
-        except (OSError, ValueError) as exc:
+        except OSError as exc:
             raise ConfigError(f"cannot make {folder}: {reason(exc)}") from exc
         return cls(folder, entropy=entropy)
 
@@ -188,7 +188,7 @@ class KeyStore:
         path = self._path(name)
         try:
             data = read_regular(path, KEY_FILE_MAX_BYTES, private=True, follow=False)
-        except (OSError, ValueError) as exc:
+        except OSError as exc:
             raise ConfigError(f"cannot read {path}: {reason(exc)}") from exc
         try:
             return _split(data)
@@ -203,7 +203,7 @@ class KeyStore:
     def _require_private(self) -> None:
         try:
             status = os.lstat(self._folder)
-        except (OSError, ValueError) as exc:
+        except OSError as exc:
             raise ConfigError(f"cannot read {self._folder}: {reason(exc)}") from exc
         if not stat.S_ISDIR(status.st_mode):
             raise ConfigError(f"{self._folder} is not a folder of its own")

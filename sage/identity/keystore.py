@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from .. import _crypto
@@ -36,7 +35,7 @@ from ..limits import (
     SCRYPT_SALT_BYTES,
 )
 from ..types import Buffer
-from .files import read_regular, reason, write_atomic
+from .files import as_path, read_regular, reason, write_atomic
 from .signature import as_bytes
 
 __all__ = [
@@ -118,8 +117,8 @@ def write_private_file(path: str | os.PathLike[str], data: bytes) -> None:
     if len(data) > KEYSTORE_MAX_BYTES:
         raise ConfigError(f"a private file is at most {KEYSTORE_MAX_BYTES} bytes")
     try:
-        write_atomic(Path(path), data, mode=0o600)
-    except (OSError, ValueError) as exc:
+        write_atomic(as_path(path), data, mode=0o600)
+    except OSError as exc:
         raise ConfigError(f"cannot write {path}: {reason(exc)}") from exc
 
 
@@ -131,8 +130,8 @@ def read_private_file(path: str | os.PathLike[str]) -> bytes:
             open to its group or others (POSIX); then the text says what to do.
     """
     try:
-        data = read_regular(Path(path), KEYSTORE_MAX_BYTES, private=True)
-    except (OSError, ValueError) as exc:
+        data = read_regular(as_path(path), KEYSTORE_MAX_BYTES, private=True)
+    except OSError as exc:
         raise ConfigError(f"cannot read {path}: {reason(exc)}") from exc
     if len(data) > KEYSTORE_MAX_BYTES:
         raise ConfigError(f"{path} is longer than {KEYSTORE_MAX_BYTES} bytes")

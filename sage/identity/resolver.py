@@ -18,7 +18,7 @@ from ..errors import Code, ConfigError, DecodeError, ResolutionError, UsageError
 from ..limits import AGENT_RECORD_MAX_BYTES, OBSERVATION_MAX_AGE_S
 from ..types import Did
 from .did import ParsedDid, parse_did
-from .files import exclusive, read_regular, reason, write_atomic
+from .files import as_path, exclusive, read_regular, reason, write_atomic
 from .record import AgentRecord
 from .record_schema import parse_record
 from .successor import check_successor
@@ -145,7 +145,7 @@ class FileResolver:
             folder: its top.
             floor: where given, refuses versions lower than any seen before.
         """
-        self._folder = Path(folder)
+        self._folder = as_path(folder)
         self._floor = floor
 
     async def resolve(self, did: str, *, now: float) -> Observation:
@@ -163,7 +163,7 @@ def record_file(folder: str | os.PathLike[str], did: str) -> Path:
     Raises:
         UsageError: not a ``did:sage:web`` agent.
     """
-    return _path(Path(folder), _parse_kept(did))
+    return _path(as_path(folder), _parse_kept(did))
 
 
 def write_record_file(folder: str | os.PathLike[str], record: AgentRecord) -> Path:
@@ -183,7 +183,7 @@ def write_record_file(folder: str | os.PathLike[str], record: AgentRecord) -> Pa
         UsageError: not the record of a ``did:sage:web`` agent.
     """
     parsed = _parse_kept(record.id)
-    top = Path(folder)
+    top = as_path(folder)
     path = _path(top, parsed)
     record = parse_record(record.encode())
     try:

@@ -25,6 +25,7 @@ from .._crypto import sha256
 from ..errors import Code, ConfigError, ResolutionError, UsageError
 from ..limits import VERSION_FLOOR_AGENTS
 from ..types import Did
+from .files import as_path
 from .record import AgentRecord
 from .revocations import AGENT_MARK, MARKS_MAX, Standing, standing_of
 
@@ -67,9 +68,12 @@ class VersionFloor:
         self._lock = threading.Lock()
         try:
             self._database = sqlite3.connect(
-                path, check_same_thread=False, isolation_level=None, timeout=_BUSY_S
+                as_path(path) if path else "",
+                check_same_thread=False,
+                isolation_level=None,
+                timeout=_BUSY_S,
             )
-        except (sqlite3.Error, ValueError) as exc:
+        except sqlite3.Error as exc:
             raise ConfigError(f"cannot open {path!r}: {exc}") from exc
         try:
             _prepare(self._database, temporary=not path)

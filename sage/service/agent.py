@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import NoReturn
 
 from ..encoding import parse_strict
@@ -163,7 +162,7 @@ class Agent:
         """
         plaintext = self._ring.encode()
         sealed = encrypt_secret(plaintext, passphrase, entropy=os.urandom, n=scrypt_n)
-        write_private_file(Path(path), sealed)
+        write_private_file(path, sealed)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, passphrase: str) -> Agent:
@@ -173,7 +172,7 @@ class Agent:
             ConfigError: missing, readable by others, altered, not an agent file, or
                 the passphrase is wrong.
         """
-        plaintext = decrypt_secret(read_private_file(Path(path)), passphrase)
+        plaintext = decrypt_secret(read_private_file(path), passphrase)
         try:
             return cls._of(KeyRing.from_json(parse_strict(plaintext)))
         except (SageError, KeyError, TypeError) as exc:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pathlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
@@ -17,7 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ConfigError
-from ..identity.files import read_regular
+from ..identity.files import as_path, read_regular
 from ..limits import (
     FIRST_MESSAGE_TIMEOUT_S,
     HTTP_HEAD_MAX_BYTES,
@@ -300,7 +299,7 @@ def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     try:
         # OpenSSL would wait for whoever writes to a pipe.
         for file in (certificate, certificate if key is None else key):
-            read_regular(pathlib.Path(file), 0)
+            read_regular(as_path(file), 0)
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError(

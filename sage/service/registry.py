@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
 from urllib.parse import unquote
 
 from ..errors import Code, DecodeError, ResolutionError
@@ -43,7 +42,7 @@ class Registry:
         lifetime_s: int = REGISTRY_RECORD_TTL_S,
         clock: Clock | None = None,
     ) -> None:
-        self._records = FileResolver(Path(folder))
+        self._records = FileResolver(folder)
         self._lifetime_s = lifetime_s
         self._clock = clock if clock is not None else Clock()
 

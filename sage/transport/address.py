@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ..errors import ConfigError, ConnectFailed
-from ..identity.files import read_regular, reason
+from ..identity.files import as_path, read_regular, reason
 from ..limits import RESOLUTION_READS_MAX
 
 __all__ = ["HostAddress", "HostMap", "is_public", "resolve_address", "tls_context"]
@@ -123,7 +123,7 @@ def tls_context(ca: Path | str | None = None) -> ssl.SSLContext:
     """
     try:
         # Read here: OpenSSL would wait for whoever writes to a pipe.
-        pem = None if ca is None else read_regular(Path(ca), _PEM_MAX_BYTES).decode()
+        pem = None if ca is None else read_regular(as_path(ca), _PEM_MAX_BYTES).decode()
         if pem == "":
             raise ValueError("it is empty")
         context = ssl.create_default_context(cadata=pem)

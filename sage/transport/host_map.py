@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 
 from ..encoding import parse_strict
 from ..errors import ConfigError, DecodeError
-from ..identity.files import read_regular
+from ..identity.files import as_path, read_regular
 from .address import HostAddress, HostMap, tls_context
 
 __all__ = ["load_host_map"]
@@ -33,7 +33,7 @@ def load_host_map(path: str | os.PathLike[str]) -> HostMap:
     Raises:
         ConfigError: it cannot be read, or anything in it is not what it must be.
     """
-    file = Path(path)
+    file = as_path(path)
     try:
         value = parse_strict(read_regular(file, _MAX_BYTES), max_bytes=_MAX_BYTES)
     except OSError as exc:
