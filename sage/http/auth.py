@@ -71,7 +71,8 @@ class SignatureAuth(_Auth):  # type: ignore[misc]  # its bases are those install
             responses: what the answers are held to; ``None`` believes any. A content
                 whose digest does not hold raises where it would have ended: before
                 anything is returned by ``client.get`` and its like, and at the end
-                of what was iterated by ``client.stream``.
+                of what was iterated by ``client.stream``. The response hooks of a
+                client come before the check of anything.
             max_content_bytes: how much streamed request content is read.
             signature: ``label``, ``tag``, ``components`` and ``ttl_s`` of `Signer`.
         """
@@ -219,8 +220,21 @@ def _require_no_loop() -> None:
 
 def _put_check(library: ModuleType, response: Any, check: ContentCheck | None) -> None:
     """Let the content of a response pass through its check while it is read."""
-    if check is not None:
+    if check is None:
+        return
+    try:
+        content = response.content  # read before us: by a hook, or by the transport
+    except library.ResponseNotRead:
         response.stream = _checked_stream(library)(response.stream, check)
+        return
+    if content and response.headers.get("Content-Encoding", "identity") != "identity":
+        with after_sending():
+            # What was signed was undone, and is not there any more.
+            raise ProtocolError(
+                "a compressed answer that was read unchecked", code=Code.DIGEST_MISMATCH
+            )
+    check.update(content)
+    check.finish()
 
 
 @cache
@@ -234,6 +248,11 @@ class _CheckedStream:
 
     def __init__(self, stream: Any, check: ContentCheck) -> None:
         self._stream, self._check = stream, check
+
+    @property
+    def elapsed(self) -> Any:
+        """How long it took, which httpx2 asks its own stream for."""
+        return self._stream.elapsed
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._stream:

@@ -8,6 +8,7 @@ import importlib
 import pickle
 import subprocess
 import sys
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
@@ -357,6 +358,108 @@ async def test_what_is_iterated_ends_only_where_it_was_proven(
             with pytest.raises(AuthenticationError) as refused:
                 await anext(received)
         assert refused.value.code is Code.DIGEST_MISMATCH
+
+
+async def read(answer: Any) -> None:
+    """What a client's response hook may do before anything was checked."""
+    await answer.aread()
+
+
+@pytest.mark.parametrize("change", [lambda message: message, other_content])
+async def test_what_a_hook_has_read_is_checked_all_the_same(
+    library, running, strict, grace, tls, change
+):
+    seen = []
+
+    def use(url: str) -> Any:
+        hooks = {"response": [lambda answer: seen.append(answer.read())]}
+        with library.Client(auth=strict, verify=tls.client, event_hooks=hooks) as one:
+            return one.post(f"{url}/echo", json=1)
+
+    async with (
+        running(sign_with=grace.signing_key, outside=outside(change)) as site,
+        library.AsyncClient(
+            auth=strict, verify=tls.client, event_hooks={"response": [read]}
+        ) as client,
+    ):
+        for answering in (
+            client.post(f"{site.url}/echo", json=1),
+            asyncio.to_thread(use, site.url),
+        ):
+            if change is other_content:
+                with pytest.raises(AuthenticationError) as refused:
+                    await answering
+                assert refused.value.code is Code.DIGEST_MISMATCH
+                assert refused.value.may_have_run
+            else:
+                assert (await answering).content == b"1"
+    assert seen == [b"2" if change is other_content else b"1"]
+
+
+def compressed(message: dict[str, Any]) -> dict[str, Any]:
+    if message["type"] == "http.response.start":
+        return {
+            **message,
+            "headers": [*message["headers"], (b"content-encoding", b"deflate")],
+        }
+    if message["type"] == "http.response.body" and message["body"]:
+        return {**message, "body": zlib.compress(message["body"])}
+    return message
+
+
+async def test_what_a_hook_has_decompressed_is_refused(
+    library, running, strict, grace, tls
+):
+    def length(message: dict[str, Any]) -> dict[str, Any]:
+        return without(b"content-length")(compressed(message))
+
+    async with (
+        running(sign_with=grace.signing_key, outside=outside(length)) as site,
+        library.AsyncClient(
+            auth=strict, verify=tls.client, event_hooks={"response": [read]}
+        ) as client,
+    ):
+        with pytest.raises(ProtocolError) as refused:
+            await client.post(f"{site.url}/echo", json=1)
+        assert refused.value.code is Code.DIGEST_MISMATCH
+
+
+async def test_a_transport_that_has_read_the_answer_changes_nothing(
+    library, running, strict, grace, tls
+):
+    """As those do that keep answers, or make them up."""
+    contents = [b"1", b"2"]
+
+    class Reading(library.AsyncHTTPTransport):
+        async def handle_async_request(self, request: Any) -> Any:
+            answer = await super().handle_async_request(request)
+            await answer.aread()
+            return library.Response(
+                answer.status_code, headers=answer.headers, content=contents.pop(0)
+            )
+
+    async with (
+        running(sign_with=grace.signing_key) as site,
+        library.AsyncClient(
+            auth=strict, transport=Reading(verify=tls.client)
+        ) as client,
+    ):
+        answer = await client.post(f"{site.url}/echo", json=1)
+        assert answer.content == b"1"
+        with pytest.raises(AuthenticationError) as refused:
+            await client.post(f"{site.url}/echo", json=1)
+        assert refused.value.code is Code.DIGEST_MISMATCH
+
+
+async def test_a_checked_answer_says_how_long_it_took(
+    library, running, strict, grace, tls
+):
+    async with (
+        running(sign_with=grace.signing_key) as site,
+        library.AsyncClient(auth=strict, verify=tls.client) as client,
+    ):
+        answer = await client.post(f"{site.url}/echo", json=1)
+        assert 0 < answer.elapsed.total_seconds() < 60
 
 
 async def test_a_long_answer_is_not_read_to_its_end(
