@@ -41,6 +41,7 @@ from .asgi_request import (
     once,
     request_of,
     require_room,
+    vouch,
 )
 from .asgi_response import SigningSend
 from .content_check import content_check
@@ -166,6 +167,7 @@ class VerifyMiddleware:
         try:
             request = request_of(scope, self._base_url)
             peer = await self._authenticate(request)
+            vouch(scope)
             content = self._reader(request, peer, receive)
             if not self._stream_content:
                 receive = once(await content.read_all(), receive)

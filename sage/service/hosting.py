@@ -16,6 +16,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ConfigError
+from ..http.asgi_request import KNOWN_PEER
 from ..identity.files import as_path, read_regular
 from ..limits import (
     FIRST_MESSAGE_TIMEOUT_S,
@@ -24,7 +25,6 @@ from ..limits import (
     STOP_TIMEOUT_S,
 )
 from ..runtime.bounds import check_limit
-from ..transport.asgi_http import HTTP_LIMITS
 from ..transport.tls import can_watch_sockets
 from ..transport.tls_listener import TlsListener
 from .hosting_websocket import HostedWebSocket
@@ -52,7 +52,8 @@ class _Http(H11Protocol):
     """Gives a request ten seconds to arrive, and its head a size.
 
     uvicorn waits for a request without an end, and its other parser reads a head
-    without an end.
+    without an end. How long the content of a known peer may take is the application's
+    to say, and so is how long an answer takes.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -66,14 +67,12 @@ class _Http(H11Protocol):
         self._inner, self.app = self.app, self._serve
 
     async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
-        """Let the application say that it has the request, and that it knows whose."""
-        scope.setdefault("extensions", {})[HTTP_LIMITS] = {
-            "received": self._stop,
-            "known": self._know,
-        }
+        """Let the application say that it knows whose request it has."""
+        scope.setdefault("extensions", {})[KNOWN_PEER] = {"tell": self._know}
         await self._inner(scope, receive, send)
 
     def _know(self) -> None:
+        self._stop()
         self.timeout_keep_alive = HTTPS_KEEP_ALIVE_S  # type: ignore[assignment]
         self._known = True
 
@@ -85,13 +84,23 @@ class _Http(H11Protocol):
         self._stop()
         super().connection_lost(exc)
 
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self._has_request():
+            self._stop()
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._restart()
+        if not self._has_request():  # else the next one came with this one
+            self._restart()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         self._stop()
         super().handle_websocket_upgrade(event)
+
+    def _has_request(self) -> bool:
+        """Whether all of a request is here, and the client waits for us."""
+        return self.conn.their_state is h11.DONE
 
     def _restart(self) -> None:
         self._stop()

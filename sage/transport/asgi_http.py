@@ -7,14 +7,11 @@ from typing import Final
 
 from ..errors import Code, ConnectionLost, DecodeError
 from ..http import RequestMessage
+from ..http.asgi_request import vouch
 from .asgi import AsgiReceive, AsgiScope, AsgiSend
 from .deadline import within
 
-__all__ = ["HTTP_LIMITS", "AsgiHttpRequest"]
-
-HTTP_LIMITS: Final = "sage.http-limits"
-"""The scope extension of a server that holds strangers to short waits: ``received``
-ends the wait for the request, ``known`` lets the connection be idle for longer."""
+__all__ = ["AsgiHttpRequest"]
 
 _JSON: Final = "application/json"
 
@@ -114,12 +111,11 @@ class AsgiHttpRequest:
         body = await within(
             timeout_s, self._read(max_bytes, take), "waiting for a body"
         )
-        self._tell("received")
         return self._message(body)
 
     def trust(self) -> None:
         """Let the connection be idle for longer, now that its peer is known."""
-        self._tell("known")
+        vouch(self._scope)
 
     async def respond(
         self, status: int, fields: tuple[tuple[str, str], ...], content: bytes
@@ -164,11 +160,6 @@ class AsgiHttpRequest:
                 raise _too_long(max_bytes)
             if not event.get("more_body", False):
                 return bytes(body)
-
-    def _tell(self, what: str) -> None:
-        extension = self._scope.get("extensions", {}).get(HTTP_LIMITS)
-        if extension is not None:
-            extension[what]()
 
 
 def _encoded(path: str) -> bytes:

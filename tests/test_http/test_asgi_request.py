@@ -84,6 +84,17 @@ def test_the_target_is_ours_and_as_it_was_sent():
     assert request.content == b""
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/message:send", "/users/@me", "/a+b,c;d=e~!$&'()*"]
+)
+def test_what_a_path_has_as_it_is_needs_no_raw_path(path):
+    kept, told = (
+        request_of(scope(raw_path=raw, path=path), "https://agents.example")
+        for raw in (path.encode(), None)
+    )
+    assert kept.target_uri == told.target_uri
+
+
 def test_a_server_without_raw_paths_is_served():
     request = request_of(scope(raw_path=None), "https://agents.example")
     assert request.target_uri == "https://agents.example/a%20b"

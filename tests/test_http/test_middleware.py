@@ -34,6 +34,7 @@ from sage.http import (
     sign_request,
 )
 from sage.identity import PublicKey, SigningKey
+from sage.service import hosting
 
 from ..ports import free_port
 from .conftest import Recorder, Site
@@ -406,6 +407,27 @@ async def test_content_that_never_ends_is_not_awaited(running, signs, to_wire):
         assert await site.status(to_wire(signs(site), b'{"n"')) == 401
         assert time.monotonic() - began < 5
         assert site.app.calls == []
+
+
+@pytest.mark.parametrize("stream_content", [False, True])
+async def test_a_known_peer_has_time_for_its_content(
+    running, signs, to_wire, monkeypatch, stream_content
+):
+    """More than a stranger; how much, the middleware says."""
+    monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.3)
+    async with running(stream_content=stream_content) as site:
+        sent = to_wire(signs(site))
+        reader, writer = await asyncio.open_connection(
+            "localhost", site.port, ssl=site.tls
+        )
+        writer.write(sent[:-5])
+        async with asyncio.timeout(10):
+            for byte in sent[-5:]:
+                await asyncio.sleep(0.15)
+                writer.write(bytes([byte]))
+            assert b" 200 " in await reader.readline()
+        writer.close()
+        assert len(site.app.calls) == 1
 
 
 async def test_a_client_that_leaves_in_the_middle_calls_nothing(

@@ -147,6 +147,55 @@ async def test_a_slow_second_request(tls, monkeypatch):
         writer.close()
 
 
+async def test_an_answer_takes_as_long_as_it_takes(tls, monkeypatch):
+    """Also one in parts, and one to a request that came with the one before."""
+    monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.2)
+
+    async def slow(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        await asyncio.sleep(0.3)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(3):
+            await asyncio.sleep(0.15)
+            part = {"type": "http.response.body", "body": b"part", "more_body": True}
+            await send(part)
+        await send({"type": "http.response.body"})
+
+    get, post = b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\nHost: a\r\n"
+    async with serving(slow, certificate=tls.certificate) as port:
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client
+        )
+        writer.write(get + b"\r\n" + post + b"Content-Length: 4\r\n\r\nbody")
+        async with asyncio.timeout(10):
+            for _ in range(2):
+                assert (await reader.readuntil(b"0\r\n\r\n")).count(b"part") == 3
+        writer.close()
+
+
+async def test_a_strangers_content_that_never_comes(tls, monkeypatch):
+    monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.2)
+
+    async def reading(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        while (await receive()).get("more_body"):
+            pass
+
+    async with serving(reading, certificate=tls.certificate) as port:
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client
+        )
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbod")
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+
+
 async def test_a_stranger_cannot_make_the_server_hold_a_long_message(tls):
     got: list[int] = []
     async with (

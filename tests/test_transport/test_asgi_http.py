@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sage.errors import Code, ConnectionLost, DeadlineExceeded, DecodeError
-from sage.transport.asgi_http import HTTP_LIMITS, AsgiHttpRequest
+from sage.http.asgi_request import KNOWN_PEER
+from sage.transport.asgi_http import AsgiHttpRequest
 
 
 def asked(*events, headers=(), scope=(), send=None) -> AsgiHttpRequest:
@@ -118,13 +119,11 @@ def test_what_is_not_plain_json(headers):
     assert refused.value.code is Code.FRAME_MALFORMED
 
 
-async def test_the_server_is_told_how_far_it_is():
+def test_the_server_is_told_that_the_peer_is_known():
     told = []
-    limits = {"received": lambda: told.append(1), "known": lambda: told.append(2)}
-    request = asked(piece(b""), scope={"extensions": {HTTP_LIMITS: limits}})
-    await request.read(max_bytes=1, timeout_s=1)
-    request.trust()
-    assert told == [1, 2]
+    known = {KNOWN_PEER: {"tell": lambda: told.append(1)}}
+    asked(piece(b""), scope={"extensions": known}).trust()
+    assert told == [1]
     asked().trust()  # a server without the extension
 
 
