@@ -61,7 +61,8 @@ class AiohttpSignature:
             max_content_bytes: how much content of a request is read.
             redirect_origins: such as ``https://b.example``: where a redirect may lead
                 besides the origin that it comes from.
-            signature: ``label``, ``tag``, ``components`` and ``ttl_s`` of `Signer`.
+            signature: ``label``, ``tag``, ``components``, ``also_cover`` and ``ttl_s``
+                of `Signer`.
         """
         self._signer = Signer(key=key, **signature)
         self._responses = responses
@@ -96,6 +97,8 @@ class AiohttpSignature:
             raise UsageError("content that aiohttp compresses cannot be signed")
         if self._responses is not None:
             headers["Accept-Encoding"] = "identity"
+        if request.body == b"":  # redirects take a content away, not its digest
+            headers.popall("Content-Digest", None)
         content = None if "Content-Digest" in headers else await self._read(request)
         for name in ("Signature", "Signature-Input"):
             headers.popall(name, None)
@@ -215,9 +218,15 @@ def _message(request: aiohttp.ClientRequest, content: bytes | None) -> RequestMe
     return RequestMessage(
         method=request.method,
         target_uri=f"{url.scheme}://{url.host_port_subcomponent}{url.raw_path_qs}",
-        fields=tuple((str(n), v) for n, v in request.headers.items()),
+        fields=tuple(map(_as_sent, request.headers.items())),
         content=content,
     )
+
+
+def _as_sent(line: tuple[str, str]) -> tuple[str, str]:
+    """Return a field with one character for each byte that aiohttp sends of it."""
+    name, value = line
+    return str(name), value.encode("utf-8", "surrogateescape").decode("latin-1")
 
 
 def _filled_reader(content: bytes) -> aiohttp.StreamReader:

@@ -74,7 +74,8 @@ class SignatureAuth(_Auth):  # type: ignore[misc]  # its bases are those install
                 of what was iterated by ``client.stream``. The response hooks of a
                 client come before the check of anything.
             max_content_bytes: how much streamed request content is read.
-            signature: ``label``, ``tag``, ``components`` and ``ttl_s`` of `Signer`.
+            signature: ``label``, ``tag``, ``components``, ``also_cover`` and ``ttl_s``
+                of `Signer`.
         """
         self._signer = Signer(key=key, **signature)
         self._responses = responses

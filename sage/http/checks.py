@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _NO_DIGESTS: Final[Mapping[str, bytes]] = {}
+_SIGNED: Final = frozenset({"signature", "signature-input"})
 
 
 def check_framing(view: MessageView, policy: Policy) -> None:
@@ -55,7 +56,9 @@ def check_framing(view: MessageView, policy: Policy) -> None:
         text = f"content: more than {policy.max_content_bytes} bytes"
         raise DecodeError(text, code=Code.SIZE_EXCEEDED)
     if not policy.allow_repeated_fields:
-        check_unrepeated(view.lines)
+        # Whoever adds a signature adds it in lines of its own.
+        theirs = _SIGNED if policy.allow_other_signatures else frozenset[str]()
+        check_unrepeated(view.lines, besides=theirs)
 
 
 def select_signature(

@@ -28,6 +28,7 @@ __all__ = [
     "named_components",
     "parse_components",
     "parsed_component",
+    "texts",
 ]
 
 DERIVED: Final = frozenset(
@@ -135,6 +136,19 @@ def check_distinct(components: Iterable[Component]) -> tuple[Component, ...]:
     if len({_identity(component) for component in listed}) != len(listed):
         raise _malformed("a component is covered twice")
     return listed
+
+
+def texts(values: Iterable[str], name: str) -> tuple[str, ...]:
+    """Return several texts of a configuration.
+
+    Raises:
+        UsageError: one text alone, whose letters would be taken for them; or no texts.
+    """
+    several = hasattr(values, "__iter__") and not isinstance(values, str)
+    found = tuple(values) if several else ()
+    if not several or not all(type(value) is str for value in found):
+        raise UsageError(f"{name} are several texts, such as a set or a tuple")
+    return found
 
 
 @lru_cache(maxsize=HTTP_PARSED_CACHE_ENTRIES)

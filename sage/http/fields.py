@@ -7,6 +7,7 @@ becomes one space, several lines are joined with a comma and a space.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from ..errors import Code, DecodeError, ProtocolError
@@ -80,18 +81,24 @@ def check_sizes(fields: FieldLines, lines: Lines) -> None:
             raise _oversize(name, HTTP_SIGNATURE_FIELD_MAX_BYTES)
 
 
-def check_unrepeated(lines: Lines) -> None:
+def check_unrepeated(lines: Lines, *, besides: Collection[str] = ()) -> None:
     """Check that what a signature hangs on came in one line each (MSG-04).
 
     Two lines mean two things to two readers: one takes the first, another the last,
     a third joins them.
+
+    Args:
+        lines: the fields of a message.
+        besides: those that may be repeated.
 
     Raises:
         ProtocolError: Signature, Signature-Input, Content-Digest, Content-Type or an
             X-SAGE field is repeated (``sig.malformed``).
     """
     for name, values in lines.items():
-        if len(values) > 1 and (name in _SINGLE or name.startswith("x-sage-")):
+        if len(values) < 2 or name in besides:
+            continue
+        if name in _SINGLE or name.startswith("x-sage-"):
             raise ProtocolError(f"{name} is repeated", code=Code.SIG_MALFORMED)
 
 

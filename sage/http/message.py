@@ -8,7 +8,7 @@ transfer framing is removed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from ..errors import UsageError
 
@@ -101,9 +101,14 @@ class ResponseMessage:
 Message: TypeAlias = RequestMessage | ResponseMessage
 
 
+_PAIR: Final[list[type]] = [str, str]
+
+
 def _check(message: Message) -> None:
     if message.content is not None and type(message.content) is not bytes:
         raise UsageError("content is bytes, or None where it is streamed")
-    for name, value in (*message.fields, *message.trailers):
-        if type(name) is not str or type(value) is not str:
-            raise UsageError("field names and values are str")
+    if type(message.fields) is not tuple or type(message.trailers) is not tuple:
+        raise UsageError("fields are a tuple of pairs")
+    for line in (*message.fields, *message.trailers):
+        if type(line) is not tuple or [type(part) for part in line] != _PAIR:
+            raise UsageError("fields are pairs of str: name and value")

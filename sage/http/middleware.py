@@ -32,7 +32,7 @@ from ..errors import (
     UsageError,
 )
 from ..identity import Resolver
-from ..limits import HTTP_CONTENT_MAX_BYTES, REQUEST_TIMEOUT_S
+from ..limits import FRESHNESS_WINDOW_S, HTTP_CONTENT_MAX_BYTES, REQUEST_TIMEOUT_S
 from ..types import AsgiApp, AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from .asgi_request import (
     ClientLeft,
@@ -98,8 +98,8 @@ class VerifyMiddleware:
                 the prefix of the path that a proxy takes away, if one does. Target
                 URI and authority are compared with this, and never with ``Host`` or
                 ``Forwarded``.
-            guard: lets every request pass once. ``None`` needs a policy that requires
-                no nonce.
+            guard: lets every request pass once, and none that is older than 300 s,
+                whatever the policy. ``None`` needs a policy that requires no nonce.
             resolver: where the records of ``did:sage`` agents are read.
             keys: key id → key, for senders without a DID.
             audience: whom requests are for, in the guard's entries; the base URL
@@ -122,7 +122,8 @@ class VerifyMiddleware:
 
         Raises:
             UsageError: a bad ``base_url``; neither resolver nor keys; no guard
-                where the policy requires a nonce; or one text for ``public_paths``.
+                where the policy requires a nonce, or one where it takes older
+                requests; or one text for ``public_paths``.
         """
         if isinstance(public_paths, str):  # its letters: with them "/" would be open
             raise UsageError("public paths are several, such as a set, not one text")
@@ -245,6 +246,12 @@ def _check_guard(guard: ReplayGuard | None, policy: Policy) -> None:
     ages = policy.require_created and policy.max_age_s is not None
     if guard is not None and not (ages or policy.require_expires):
         raise UsageError("a replay guard needs signatures that go stale")
+    longest = policy.max_age_s
+    if guard is not None and (longest is None or longest > FRESHNESS_WINDOW_S):
+        raise UsageError(
+            f"a replay guard takes requests of up to {FRESHNESS_WINDOW_S} s: "
+            "max_age_s cannot be more with one"
+        )
 
 
 class _Answer:

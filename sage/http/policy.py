@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from ..errors import UsageError
 from ..limits import FRESHNESS_SKEW_S, FRESHNESS_WINDOW_S, HTTP_CONTENT_MAX_BYTES
-from .component import named_components
+from .component import named_components, texts
 from .profile import GENERAL, V10, Profile
 
 __all__ = ["Policy"]
@@ -35,6 +35,15 @@ _FIXED: Final = (
     "skew_s",
     "tag",
 )
+
+
+_TEXTS: Final[Mapping[str, type[tuple[str, ...]] | type[frozenset[str]]]] = {
+    "algorithms": frozenset,
+    "also_cover": tuple,
+    "authorities": frozenset,
+    "cover": tuple,
+    "target_uris": frozenset,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +109,15 @@ class Policy:
         """Refuse what contradicts itself."""
         for name in ("max_age_s", "max_content_bytes", "skew_s"):
             value = getattr(self, name)
+            if value is None and name == "max_age_s":
+                continue
             # An age of 1.5 s would come out of the replay guard, request by request.
-            if value is not None and (type(value) is not int or value < 0):
+            if type(value) is not int or value < 0:
                 raise UsageError(f"{name} is an int from 0")
+        for name, kind in _TEXTS.items():
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, kind(texts(value, name)))
         # A replay guard forgets an entry 30 s after it went stale.
         if not 0 <= self.skew_s <= FRESHNESS_SKEW_S:
             raise UsageError(f"skew_s is 0 to {FRESHNESS_SKEW_S}")

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..errors import Code, ProtocolError, SageError, UsageError
 from ..identity import Resolver
+from .component import texts
 from .content_check import ContentCheck, NoContent, content_check
 from .key_lookup import KeyLookup
 from .keys import VerificationKey
@@ -46,14 +47,16 @@ class ResponseCheck:
                 and type are proven then, and the content by TLS alone.
 
         Raises:
-            UsageError: neither a peer with a resolver nor keys.
+            UsageError: neither a peer with a resolver nor keys; or one text for
+                ``unsigned_streams``.
             DecodeError: ``peer`` is not a DID (``id.malformed``).
         """
         if resolver is not None and peer is None:
             raise UsageError("whose answers? A resolver knows everybody: name a peer")
         self._lookup = KeyLookup(resolver=resolver, peer=peer, keys=keys or {})
         self._policy = Policy() if policy is None else policy
-        self._unsigned_streams = frozenset(map(str.lower, unsigned_streams))
+        types = texts(unsigned_streams, "unsigned_streams")
+        self._unsigned_streams = frozenset(map(str.lower, types))
 
     async def check(
         self, response: ResponseMessage, *, request: RequestMessage

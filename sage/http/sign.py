@@ -13,7 +13,7 @@ from typing import Final
 from ..errors import PeerError, UsageError
 from .algorithms import HTTP_ALGORITHMS
 from .base import MessageView, signature_base
-from .component import Component, named_components
+from .component import Component, named_components, texts
 from .digest import check_digest, encode_digest, parse_digest
 from .fields import check_sizes, check_unrepeated
 from .keys import SignatureKey
@@ -38,6 +38,7 @@ def sign_request(
     nonce: str | None,
     label: str | None = None,
     components: Sequence[str] | None = None,
+    also_cover: Sequence[str] = (),
     tag: str | None = None,
     structured_fields: Mapping[str, str] = _NO_MORE_FIELDS,
 ) -> FieldLines:
@@ -56,6 +57,7 @@ def sign_request(
         label: of the signature; the profile's where ``None``.
         components: what to cover instead of what the profile says, by plain names or
             whole identifiers. The profile `V10` allows no choice.
+        also_cover: header fields to cover as well, each where the request has it.
         tag: the application that the signature is for.
         structured_fields: more structured fields and their types, for ``;sf``.
 
@@ -69,7 +71,7 @@ def sign_request(
         _view(request, None, structured_fields),
         key,
         profile,
-        _Wanted(created, expires, nonce, tag, label, components),
+        _Wanted(created, expires, nonce, tag, label, components, also_cover),
     )
 
 
@@ -128,6 +130,7 @@ class _Wanted:
     tag: str | None
     label: str | None
     components: Sequence[str] | None
+    also_cover: Sequence[str] = ()
 
 
 def _view(
@@ -230,10 +233,19 @@ def _add_digest(view: MessageView, profile: Profile) -> FieldLines:
 def _components(
     view: MessageView, profile: Profile, wanted: _Wanted
 ) -> tuple[Component, ...]:
-    if wanted.components is not None:
-        if profile.exact:
-            raise UsageError(f"the profile {profile.name} fixes the components")
-        return named_components(tuple(wanted.components))
+    chosen = wanted.components
+    if profile.exact and (chosen is not None or wanted.also_cover):
+        raise UsageError(f"the profile {profile.name} fixes the components")
+    if chosen is None:
+        components = _usual_components(view, profile)
+    else:
+        components = named_components(texts(chosen, "components"))
+    also = named_components(texts(wanted.also_cover, "also_cover"))
+    there = (component for component in also if component.name in view.lines)
+    return tuple(dict.fromkeys((*components, *there)))
+
+
+def _usual_components(view: MessageView, profile: Profile) -> tuple[Component, ...]:
     lines, content = view.lines, view.message.content
     if content is None and "content-digest" not in lines:
         raise UsageError("streamed content needs its Content-Digest beforehand")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ..encoding import b64u_encode
 from ..errors import UsageError
 from ..limits import ENVELOPE_TTL_S, NONCE_BYTES
+from .component import named_components, texts
 from .keys import SignatureKey
 from .message import FieldLines, RequestMessage, ResponseMessage
 from .profile import GENERAL
@@ -27,16 +28,19 @@ class Signer:
         label: the name of the signature in its two fields.
         tag: the application that the signature is for (RFC 9421, 2.3), if any.
         components: what a request's signature covers instead of the default.
+        also_cover: header fields that it covers as well, each where a request has it.
         ttl_s: whole seconds from ``created`` to ``expires``.
 
     Raises:
-        UsageError: what should sign is no key, such as the agent that has one.
+        UsageError: what should sign is no key, such as the agent that has one; or
+            what should be covered is no component.
     """
 
     key: SignatureKey
     label: str = "sig1"
     tag: str | None = None
     components: Sequence[str] | None = None
+    also_cover: Sequence[str] = ()
     ttl_s: int = ENVELOPE_TTL_S
 
     def __post_init__(self) -> None:
@@ -46,6 +50,10 @@ class Signer:
                 "a key signs, such as an agent's signing_key, not"
                 f" {type(self.key).__name__}"
             )
+        for name in ("also_cover", "components"):
+            value = getattr(self, name)
+            if value is not None:
+                named_components(texts(value, name))
 
     def sign_request(self, request: RequestMessage) -> FieldLines:
         """Return the fields to add to a request.
@@ -63,6 +71,7 @@ class Signer:
             label=self.label,
             tag=self.tag,
             components=self.components,
+            also_cover=self.also_cover,
         )
 
     def sign_response(

@@ -19,7 +19,7 @@ from typing import Final
 
 from .. import _crypto
 from ..errors import Code, ConfigError, DecodeError, UsageError
-from ..limits import KEY_FILE_MAX_BYTES, PBKDF2_ITERATIONS
+from ..limits import KEY_FILE_MAX_BYTES, PBKDF2_ITERATIONS, PBKDF2_ITERATIONS_MAX
 from ..types import Buffer
 from .jwk import CURVE_OF, AnyKey, make_private, make_public
 from .keys import KemKey, PublicKey, SigningKey
@@ -59,14 +59,14 @@ def encode_private_pem(
 
     Raises:
         ConfigError: an empty passphrase.
-        UsageError: the key was wiped, or ``iterations`` is below 1,000.
+        UsageError: the key was wiped, or ``iterations`` not within 1,000..10,000,000.
     """
     raw, curve = key.private_bytes(), CURVE_OF[key.algorithm]
     info = _crypto.pkcs8_encode(_LOADERS[curve](raw))
     if passphrase is None:
         return _encode(_PRIVATE, info)
-    if iterations < _ITERATIONS_MIN:
-        raise UsageError(f"iterations are at least {_ITERATIONS_MIN}")
+    if not _ITERATIONS_MIN <= iterations <= PBKDF2_ITERATIONS_MAX:
+        raise UsageError(f"iterations are {_ITERATIONS_MIN} to {PBKDF2_ITERATIONS_MAX}")
     der = encrypt_info(
         info, _passphrase(passphrase), entropy=entropy, iterations=iterations
     )

@@ -116,6 +116,31 @@ async def test_queries_are_signed_as_they_are_sent(running, signing, tls):
                 assert answer.status == 200
 
 
+async def test_fields_are_signed_as_they_are_sent(running, ada, tls):
+    components = ("@method", "@target-uri", "@authority", '"x-name";bs')
+    signing = AiohttpSignature(ada.signing_key, components=components)
+    async with running() as site, session(signing, tls) as client:
+        for name in ("plain", "é", "日本"):
+            answer = await client.get(f"{site.url}/echo", headers={"X-Name": name})
+            assert answer.status == 200
+
+
+async def test_a_redirect_takes_the_digest_away_with_the_content(running, signing, tls):
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        status = 303 if scope["method"] == "POST" else 200
+        headers = [(b"location", b"/there")]
+        start = {"type": "http.response.start", "status": status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": b""})
+
+    headers = {"Content-Digest": encode_digest(b"text")}
+    async with running(app) as site, session(signing, tls) as client:
+        answer = await client.post(f"{site.url}/x", data=b"text", headers=headers)
+        assert (answer.status, answer.method) == (200, "GET")
+
+
 async def test_a_redirect_is_signed_anew(running, signing, tls):
     paths: list[str] = []
 

@@ -41,6 +41,12 @@ def test_fields_are_added_behind_the_others() -> None:
         {"fields": ((b"a", "b"),)},
         {"fields": (("a", b"b"),)},
         {"trailers": (("a", 1),)},
+        {"fields": {"Host": "a.example"}},
+        {"fields": {"ab": "c"}},
+        {"fields": ("ab",)},
+        {"fields": (("a", "b", "c"),)},
+        {"fields": None},
+        {"trailers": 5},
     ],
 )
 def test_a_request_of_other_types_is_none(wrong: dict[str, Any]) -> None:

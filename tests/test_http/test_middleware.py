@@ -595,6 +595,8 @@ async def test_without_digests_only_by_name(running, signs, to_wire):
         {"resolver": None},
         {"base_url": "agents.example"},
         {"policy": Policy(require_expires=False, max_age_s=None)},
+        {"policy": Policy(max_age_s=None)},
+        {"policy": Policy(max_age_s=301)},
         {"public_paths": "/health"},
     ],
     ids=lambda options: ",".join(options),

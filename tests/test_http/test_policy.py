@@ -81,6 +81,15 @@ def test_v10_cannot_be_weakened(weaker: dict[str, Any]) -> None:
         {"max_age_s": 60.0},
         {"max_age_s": True},
         {"max_content_bytes": 1e6},
+        {"max_content_bytes": None},
+        {"skew_s": None},
+        {"authorities": "agents.example"},
+        {"target_uris": "https://agents.example/x"},
+        {"algorithms": "ed25519"},
+        {"also_cover": "date"},
+        {"cover": "@method"},
+        {"authorities": {b"agents.example"}},
+        {"target_uris": 5},
         {"also_cover": ("Date",)},
         {"cover": ("x y",)},
     ],
@@ -88,3 +97,14 @@ def test_v10_cannot_be_weakened(weaker: dict[str, Any]) -> None:
 def test_what_contradicts_itself(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Policy(**wrong)
+
+
+def test_texts_come_in_any_collection() -> None:
+    policy = Policy(
+        algorithms=["ed25519"],  # type: ignore[arg-type]
+        authorities=("a.example", "b.example"),  # type: ignore[arg-type]
+        also_cover=["date"],  # type: ignore[arg-type]
+    )
+    assert policy.algorithms == {"ed25519"}
+    assert policy.authorities == {"a.example", "b.example"}
+    assert policy.also_cover == ("date",)

@@ -131,9 +131,7 @@ def test_a_second_signature_has_a_label_of_its_own(
     )
     both = signed.with_fields(*added)
     # Behind a proxy: two lines of each field, and another label beside ours.
-    policy = Policy(
-        label="sig1", allow_other_signatures=True, allow_repeated_fields=True
-    )
+    policy = Policy(label="sig1", allow_other_signatures=True)
     verify_request(both, public_key, policy=policy, unix_time=NOW)
     # Covered as it was when it was signed, before another joined it.
     proof = verify_request(

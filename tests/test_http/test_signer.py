@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import pytest
@@ -110,3 +111,33 @@ def test_the_settings_are_the_callers(ada, request_):
     )
     assert (proof.expires or 0) - (proof.created or 0) == 5
     assert '"content-type"' not in proof.covered
+
+
+def test_more_fields_are_covered_where_a_request_has_them(ada, request_):
+    signer = Signer(key=ada.signing_key, also_cover=["x-trace", "content-type"])
+    policy = Policy(also_cover=("x-trace",))
+    now = int(time.time())
+    traced = request_.with_fields(("X-Trace", "1"))
+    for content in (b"", b"content"):
+        request = dataclasses.replace(traced, content=content)
+        signed = request.with_fields(*signer.sign_request(request))
+        proof = verify_request(signed, key_of(ada), policy=policy, unix_time=now)
+        assert '"x-trace"' in proof.covered
+        assert ('"content-digest"' in proof.covered) is bool(content)
+    signed = request_.with_fields(*signer.sign_request(request_))
+    assert '"x-trace"' not in verify_request(signed, key_of(ada), unix_time=now).covered
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"also_cover": "x-trace"},
+        {"components": "@method"},
+        {"components": ["@method", 5]},
+        {"also_cover": ["x y"]},
+        {"components": 5},
+    ],
+)
+def test_what_cannot_be_covered_is_refused_before_the_first_request(ada, settings):
+    with pytest.raises(UsageError):
+        Signer(key=ada.signing_key, **settings)

@@ -206,6 +206,10 @@ def test_a_passphrase_that_is_none(passphrase: str | bytes) -> None:
 def test_too_cheap_to_write() -> None:
     with pytest.raises(UsageError):
         encode_private_pem(generate("ed25519"), "p", entropy=os.urandom, iterations=999)
+    with pytest.raises(UsageError):  # which nobody could read
+        encode_private_pem(
+            generate("ed25519"), "p", entropy=os.urandom, iterations=10_000_001
+        )
 
 
 def test_a_cost_that_only_the_file_has_chosen_is_not_paid() -> None:
