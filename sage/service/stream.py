@@ -88,7 +88,8 @@ class Stream:
         self._ended = asyncio.Event()
         self._renew_after, self._sent, self._received = renew_after_records, 0, 0
         self.is_due = asyncio.Event()
-        self._in_ended = self._discarding = False
+        # Of our end: that it left, not that it waits for a peer to read.
+        self._out_left = self._in_ended = self._discarding = False
         self._failure: SageError | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -214,6 +215,7 @@ class Stream:
                 return
             self._require_live()
             await self._transmit([self._records.end(now=self._clock.now())])
+            self._out_left = True
         self._note_end()
 
     async def close(self) -> None:
@@ -356,7 +358,7 @@ class Stream:
         )
 
     def _note_end(self) -> None:
-        if self._records.out_ended and self._in_ended:
+        if self._out_left and self._in_ended and not self._ended.is_set():
             self._finish()
 
     def _finish(self) -> None:

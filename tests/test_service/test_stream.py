@@ -154,14 +154,15 @@ async def test_many_wait_for_a_receiver_and_are_bounded(running, connecting):
     assert received == [MIB] * 64
 
 
-def one_way() -> tuple[Records, Stream]:
+def one_way(carrier=None, **options) -> tuple[Records, Stream]:
     """Return what makes the records of a stream, and its receiver, without a wire."""
     seed = bytes(32)
     ours, theirs = (
         Session.stream(seed, seed, bytes(16), role, "chacha20poly1305")
         for role in (Role.INITIATOR, Role.RESPONDER)
     )
-    return Records(ours), Stream(theirs, id="x", peer="p", carrier=None, clock=Clock())
+    settings = {"id": "x", "peer": "p", "carrier": carrier, "clock": Clock()}
+    return Records(ours), Stream(theirs, **settings, **options)
 
 
 async def test_the_end_comes_behind_what_waits_for_room():
@@ -175,6 +176,28 @@ async def test_the_end_comes_behind_what_waits_for_room():
     await asyncio.sleep(0)
     assert [data async for data in stream] == records
     await feeding
+
+
+async def test_both_ends_at_once_are_one_end():
+    """The peer's comes while ours still waits for room; then the next may follow."""
+
+    class Slow:
+        room = asyncio.Event()
+
+        async def send_records(self, records):
+            await self.room.wait()
+
+    ended = []
+    sender, stream = one_way(Slow(), on_end=lambda: ended.append(stream.closed))
+    ending = asyncio.create_task(stream.end())
+    await asyncio.sleep(0)
+    await stream.feed([sender.end(now=Clock().now())])
+    assert await stream.receive() == b""
+    assert (ended, stream.closed) == ([], False)
+    Slow.room.set()
+    await ending
+    stream.fail(ConnectionLost("the connection ended later"))
+    assert (ended, stream.closed) == ([True], True)
 
 
 async def test_what_came_before_a_bad_record_is_received():
