@@ -11,7 +11,6 @@ loop: many small messages cost one TLS record and one system call.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
@@ -22,6 +21,7 @@ from typing import Any
 
 from ..limits import (
     CLOSE_TIMEOUT_S,
+    SEND_TIMEOUT_S,
     TLS_RECORD_MAX_BYTES,
     TLS_SEND_MAX_BYTES,
     WRITE_BUFFER_HIGH_BYTES,
@@ -216,7 +216,10 @@ class TlsTransport(asyncio.Transport):
         return False
 
     def close(self) -> None:
-        """Send what waits and say goodbye, within a second; read nothing more."""
+        """Send what waits, and say goodbye within a second; read nothing more.
+
+        A peer that takes none of what waits for ten seconds does not get the rest.
+        """
         if self._closing:
             return
         if not self._is_open:
@@ -224,9 +227,10 @@ class TlsTransport(asyncio.Transport):
             return
         self._closing = True
         self._loop.remove_reader(self._descriptor)
-        self._timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._end, None)
         if self._out is None and not self._stalled:
             self._say_goodbye()
+        else:
+            self._end_within(SEND_TIMEOUT_S if self._out else CLOSE_TIMEOUT_S)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -263,6 +267,10 @@ class TlsTransport(asyncio.Transport):
         on_opened, self._on_opened = self._on_opened, None
         if on_opened is not None:
             on_opened(error)
+
+    def _end_within(self, seconds: float) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(seconds, self._end, None)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -350,6 +358,8 @@ class TlsTransport(asyncio.Transport):
                         with view[:TLS_SEND_MAX_BYTES] as part:
                             sent = watch.send(self._sock, part)
                 del out[:sent]
+                if self._closing:
+                    self._end_within(SEND_TIMEOUT_S)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             self._watch_room()
             return
@@ -389,14 +399,24 @@ class TlsTransport(asyncio.Transport):
         A socket that is closed over unread bytes resets the connection, and takes
         away what the peer has not read yet.
         """
+        self._loop.remove_writer(self._descriptor)
         try:
-            with contextlib.suppress(ssl.SSLError, ValueError):
-                # Ours is sent, whatever is there of the peer's.
-                watch_here().unwrap(self._sock)
-            self._sock.shutdown(socket.SHUT_WR)
+            watch_here().unwrap(self._sock)
+        except ssl.SSLWantWriteError:  # as long as the peer reads what came before
+            self._end_within(SEND_TIMEOUT_S)
+            self._loop.add_writer(self._descriptor, self._say_goodbye)
+            return
+        except (ssl.SSLError, ValueError):
+            pass  # ours is sent, whatever is there of the peer's
         except OSError as exc:
             self._end(exc if isinstance(exc, TlsKeptBusy) else None)
             return
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._end(None)
+            return
+        self._end_within(CLOSE_TIMEOUT_S)
         self._loop.add_reader(self._descriptor, self._drop)
 
     def _drop(self) -> None:

@@ -109,7 +109,40 @@ async def test_closing_sends_what_waits_over_unread_bytes(tls):
     assert protocol.error is None
 
 
-async def test_closing_takes_a_second_at_most(tls):
+async def test_closing_waits_for_who_takes_what_is_left_slowly(tls, monkeypatch):
+    monkeypatch.setattr("sage.transport.tls.SEND_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("sage.transport.tls.CLOSE_TIMEOUT_S", 0.2)
+    size = 4_000_000
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    def take() -> int:
+        taken = 0
+        wrapped = tls.client.wrap_socket(
+            theirs, server_hostname="localhost", suppress_ragged_eofs=False
+        )
+        with wrapped:
+            while data := wrapped.recv(16_384):
+                taken += len(data)
+                time.sleep(0.005)
+        return taken
+
+    protocol = Noting()
+    TlsTransport(ours, protocol, tls.server, timeout_s=5.0)
+    taking = asyncio.create_task(asyncio.to_thread(take))
+    async with asyncio.timeout(20):
+        await protocol.opened.wait()
+        protocol.transport.write(b"x" * size)
+        protocol.transport.close()
+        began = time.monotonic()
+        assert await taking == size
+        assert time.monotonic() - began > 1
+        await protocol.lost.wait()
+    assert protocol.error is None
+
+
+async def test_closing_does_not_wait_for_who_takes_nothing(tls, monkeypatch):
+    monkeypatch.setattr("sage.transport.tls.SEND_TIMEOUT_S", 0.5)
     protocol = Noting()
     async with pair(tls, protocol) as (_, writer):
         writer.transport.pause_reading()
@@ -351,7 +384,10 @@ async def test_a_read_that_waits_for_room_is_paused_as_any_other(tls, reads):
 
 
 @pytest.mark.parametrize("drains", [False, True])
-async def test_closing_a_read_that_waits_for_room_takes_a_second(tls, drains):
+async def test_closing_a_read_that_waits_for_room_takes_no_longer(
+    tls, monkeypatch, drains
+):
+    monkeypatch.setattr("sage.transport.tls.SEND_TIMEOUT_S", 0.5)
     async with asked_for_a_certificate(tls) as server:
         server.protocol.transport.write(b"the last words")
         server.protocol.transport.close()

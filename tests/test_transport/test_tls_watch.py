@@ -447,6 +447,7 @@ def _echo_through(server, address, tls):
 # --- whom it cuts -----------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("brief")  # no other watch opens a file, or lingers as long
 def test_nothing_outside_of_a_call_is_ever_touched(tls, monkeypatch):
     """With a watch that cuts every call it sees, in threads that do nothing else.
 
