@@ -175,6 +175,7 @@ class Connection:
     async def _finish(self) -> None:
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self._socket.flush()
         await self.close(1012)
 
     def _done(self, size: int, task: asyncio.Task[None]) -> None:

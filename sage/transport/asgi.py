@@ -147,6 +147,10 @@ class AsgiWebSocket:
         """
         return self._wire.send(*messages, text=False, timeout_s=timeout_s)
 
+    async def flush(self) -> None:
+        """Wait until the client has taken what was sent, where the server tells."""
+        await self._wire.flush()
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close, within a second, whatever the client does. Idempotent."""
         await self._wire.close(code, reason)
@@ -168,6 +172,8 @@ class _Wire(Protocol):
     def send(
         self, *messages: bytes, text: bool, timeout_s: float
     ) -> Coroutine[Any, Any, None]: ...
+
+    def flush(self) -> Coroutine[Any, Any, None]: ...
 
     def close(self, code: int, reason: str) -> Coroutine[Any, Any, None]: ...
 
@@ -214,6 +220,9 @@ class _Events:
             else:
                 event["bytes"] = message
             await within(timeout_s, self._transmit(event), "sending")
+
+    async def flush(self) -> None:
+        """Do nothing: a server's ``send`` has waited."""
 
     async def close(self, code: int, reason: str) -> None:
         if self._closed:

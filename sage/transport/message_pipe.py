@@ -36,6 +36,7 @@ _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 # Pings in a row that a peer may send without reading an answer. Ours sends one in 20 s,
 # and none while it has messages to send itself.
 _UNANSWERED_PINGS_MAX = 64
+_LOOK_AGAIN_S = 0.02
 
 
 class MessagePipe(asyncio.Protocol):
@@ -165,6 +166,11 @@ class MessagePipe(asyncio.Protocol):
         except InvalidState:
             raise ConnectionLost("the connection is closing") from None
         self._write()
+
+    async def flush(self) -> None:
+        """Wait until the peer has taken what was sent, or the connection has ended."""
+        while self.lost is None and self._transport.get_write_buffer_size():
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def ping(self, *, timeout_s: float) -> None:
         """Ask the other end for a sign of life, and wait for it.

@@ -7,6 +7,7 @@ import contextlib
 import math
 import os
 import signal
+import socket
 import time
 from contextlib import AsyncExitStack
 
@@ -380,6 +381,68 @@ async def test_a_stop_has_a_time_limit(tls, limit):
     with pytest.raises(UsageError, match="stop_timeout_s"):
         async with serving(app, certificate=tls.certificate, stop_timeout_s=limit):
             pass
+
+
+@contextlib.asynccontextmanager
+async def slow_link(port):
+    """Pass on what a server says, 2 MB a second; yield the port to connect to."""
+
+    async def passing(reader, writer):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        there, back = await asyncio.open_connection(sock=sock, limit=8192)
+
+        async def ask():
+            while data := await reader.read(65536):
+                back.write(data)
+                await back.drain()
+
+        async def answer():
+            while data := await there.read(8192):
+                writer.write(data)
+                await writer.drain()
+                await asyncio.sleep(len(data) / 2e6)
+            writer.close()
+
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(ask(), answer())
+        back.close()
+
+    async with await asyncio.start_server(passing, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize("scheme", ["wss", "https"])
+async def test_a_stop_lets_an_answer_out_that_takes_its_time(
+    connecting, grace, resolver, tls, scheme
+):
+    answer = bytes(4 << 20)
+    asked = asyncio.Event()
+
+    async def handler(message):
+        asked.set()
+        return answer
+
+    port = free_port()
+    async with slow_link(port) as near:
+        url = f"{scheme}://localhost:{near}/sage"
+        config = ServiceConfig(https_endpoints={url} if scheme == "https" else set())
+        service = sage.Service(
+            agent=grace, resolver=resolver, handler=handler, config=config
+        )
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(
+                serving(service, certificate=tls.certificate, port=port)
+            )
+            channel = await connecting(url)
+            answering = asyncio.create_task(channel.request(b"asked"))
+            await asked.wait()
+            await asyncio.sleep(0.3)
+            await stack.aclose()
+            assert await answering == answer
+            await channel.close()
 
 
 async def test_a_stop_waits_only_so_long(connecting, grace, resolver, tls):
