@@ -56,6 +56,7 @@ from .operation import Operation
 from .renewal import Renewal
 from .stream import Stream
 from .stream_client import StreamClient
+from .stream_opening import is_reserved
 
 __all__ = ["Channel"]
 
@@ -147,11 +148,14 @@ class Channel:
             PeerError: what came back is not the peer's answer; the channel is
                 closed.
             SessionClosed: the channel was closed.
-            UsageError: the payload or the metadata is too long or malformed, or the
-                limit no number.
+            UsageError: the payload or the metadata is too long or malformed, the
+                payload is what `stream` sends (JSON of the task
+                ``sage-stream/open@1``), or the limit is no number.
         """
         if not isinstance(metadata, Mapping | None):
             raise UsageError(f"metadata is a mapping, not {type(metadata).__name__}")
+        if is_reserved(payload):
+            raise UsageError("the payload is the opening of a stream: use stream()")
         return await self._exchange(payload, metadata or {}, timeout_s=timeout_s)
 
     def stream(
@@ -247,8 +251,9 @@ class Channel:
             replies.append(await self._ask(request, Progress()))
             return replies[0].response
 
+        limited = asyncio.timeout(limit)
         try:
-            async with asyncio.timeout(limit):
+            async with limited:
                 return await initiate(
                     ask,
                     verify=lambda key: replies[0].verify(key),
@@ -259,7 +264,7 @@ class Channel:
                     ttl_s=self._config.envelope_ttl_s,
                 )
         except TimeoutError as exc:
-            if isinstance(exc, DeadlineExceeded):
+            if not limited.expired() or isinstance(exc, DeadlineExceeded):
                 raise
             raise DeadlineExceeded(f"no handshake within {limit:g} s") from None
 
@@ -273,10 +278,10 @@ class Channel:
     ) -> bytes:
         limit = timeout_s if timeout_s is not None else self._config.request_timeout_s
         check_limit(limit)
-        progress = Progress()
+        progress, limited = Progress(), asyncio.timeout(limit)
         try:
             with Timer(self._clock, self._count_request):
-                async with asyncio.timeout(limit), self._slots:
+                async with limited, self._slots:
                     encodings = self._config.compression
                     packed = await pack_request(payload, metadata, encodings)
                     return await self._request(*packed, progress, before_sending)
@@ -286,6 +291,8 @@ class Channel:
                 await self._fail(exc)
             raise
         except TimeoutError:
+            if not limited.expired():  # the resolver's, which is the caller's own
+                raise
             raise DeadlineExceeded(
                 f"no answer within {limit:g} s", may_have_run=progress.sent
             ) from None

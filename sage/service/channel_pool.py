@@ -217,11 +217,12 @@ class ChannelPool:
     async def _acquire_within(
         self, limit_s: float, endpoint: Endpoint, places: int, url: str
     ) -> PooledChannel:
+        limited = asyncio.timeout(limit_s)
         try:
-            async with asyncio.timeout(limit_s):
+            async with limited:
                 return await self._acquire(endpoint, places)
         except TimeoutError as exc:
-            if isinstance(exc, DeadlineExceeded):
+            if not limited.expired() or isinstance(exc, DeadlineExceeded):
                 raise
             text = f"no channel to {url} within {limit_s:g} s"
             raise DeadlineExceeded(text) from None

@@ -16,8 +16,9 @@ from typing import Final
 from ..encoding import b64u_decode, b64u_encode, jcs, parse_strict
 from ..errors import Code, DecodeError, ProtocolError
 from ..limits import NONCE_BYTES
+from ..types import Buffer
 
-__all__ = ["CONTINUES", "STREAM_AEADS", "StreamOpening"]
+__all__ = ["CONTINUES", "STREAM_AEADS", "StreamOpening", "is_reserved"]
 
 CONTINUES: Final = "continues"
 """The metadata name of a request that continues a stream."""
@@ -93,3 +94,16 @@ class StreamOpening:
 
     def _encode(self, task: str) -> bytes:
         return jcs({"aead": self.aead, "stream": self.id, "task": task})
+
+
+def is_reserved(payload: Buffer) -> bool:
+    """Whether a service would take a request's payload for the opening of a stream."""
+    try:
+        view = memoryview(payload)
+        if view.nbytes > _MAX_BYTES:
+            return False
+        return StreamOpening.decode_request(view.tobytes()) is not None
+    except DecodeError:
+        return True
+    except (TypeError, ValueError, BufferError):
+        return False  # no payload at all, which is refused as such

@@ -27,12 +27,14 @@ async def within(
     Raises:
         DeadlineExceeded: the limit passed.
     """
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
+        async with limit:
             return await waiting
-    except DeadlineExceeded:
-        raise
-    except TimeoutError:
+    except TimeoutError as exc:
+        # What is awaited may have limits of its own, and so has the system.
+        if not limit.expired() or isinstance(exc, DeadlineExceeded):
+            raise
         raise DeadlineExceeded(
             f"{what} took longer than {seconds:g} s", may_have_run=may_have_run
         ) from None

@@ -29,6 +29,7 @@ from sage.service import (
 )
 from sage.service.initiation import initiate
 from sage.service.socket_courier import SocketCourier
+from sage.service.stream_opening import StreamOpening
 from sage.transport import WebSocket
 
 
@@ -154,6 +155,30 @@ async def test_a_slow_handler_is_unavailable(running, connecting):
         assert failure.value.reason == "unavailable"
 
 
+async def test_a_handler_that_waited_for_somebody_else_has_failed(
+    running, connecting, caplog
+):
+    async def handler(message: Message) -> bytes:
+        raise TimeoutError("the database")
+
+    async with running(handler) as url, connecting(url) as channel:
+        with pytest.raises(sage.RemoteFailure) as failure:
+            await channel.request(b"x")
+        assert failure.value.reason == "operation_failed"
+    assert "the database" in caplog.text
+
+
+async def test_a_payload_that_would_open_a_stream_is_not_sent(running, connecting):
+    opening = StreamOpening(bytes(16), "chacha20poly1305").encode_request()
+    half = b'{"task":"sage-stream/open@1"}'
+    async with running() as url, connecting(url) as channel:
+        for payload in (opening, bytearray(opening), memoryview(opening), half):
+            with pytest.raises(UsageError, match="stream"):
+                await channel.request(payload)
+        longer = opening + b" " * 300
+        assert await channel.request(longer) == b"echo:" + longer
+
+
 async def test_a_request_times_out(running, connecting):
     async def handler(message: Message) -> bytes:
         await asyncio.sleep(0.5)
@@ -253,14 +278,16 @@ async def test_a_revoked_key_closes_the_session(running, connecting, ada, resolv
 class Failing:
     """A resolver that can be made to fail, or to wait."""
 
-    def __init__(self, inner):
+    def __init__(self, inner, error=None):
         self.inner, self.fails, self.gate = inner, False, asyncio.Event()
         self.gate.set()
+        unreachable = ResolutionError("no answer", code=Code.RECORD_UNREACHABLE)
+        self.error = error or unreachable
 
     async def resolve(self, did, *, now):
         await self.gate.wait()
         if self.fails:
-            raise ResolutionError("no answer", code=Code.RECORD_UNREACHABLE)
+            raise self.error
         return await self.inner.resolve(did, now=now)
 
 
@@ -277,6 +304,19 @@ async def test_a_key_that_cannot_be_seen_closes_the_session(
         failing.fails = False
         assert await channel.request(b"2") == b"echo:2"
         assert channel._renewal.current.session is not first
+
+
+async def test_a_resolver_that_timed_out_is_not_a_late_answer(
+    running, connecting, resolver
+):
+    failing = Failing(resolver, TimeoutError("the name server"))
+    async with running() as url, connecting(url, resolver=failing) as channel:
+        failing.fails = True
+        with pytest.raises(TimeoutError, match="the name server") as failure:
+            await channel.request(b"1")
+        assert type(failure.value) is TimeoutError
+        failing.fails = False
+        assert await channel.request(b"2") == b"echo:2"
 
 
 async def test_a_request_beside_the_one_that_closed_the_session(

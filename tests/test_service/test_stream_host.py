@@ -251,7 +251,8 @@ async def test_malformed_openings_are_ordinary_failures(running, connecting, cha
     }
     async with running(stream_handler=drain) as url, connecting(url) as channel:
         with pytest.raises(RemoteFailure) as failure:
-            await channel.request(jcs(members | change))
+            # Not `request`, which sends no such thing.
+            await channel._exchange(jcs(members | change), {})
         assert failure.value.reason == "operation_failed"
         assert await channel.request(b"x") == b"echo:x"
 
@@ -261,7 +262,7 @@ async def test_a_second_opening_is_denied(running, connecting):
         async with channel.stream() as stream:
             for metadata in ({}, {"continues": b64u_encode(bytes(16))}):
                 with pytest.raises(RemoteFailure) as failure:
-                    await channel.request(opening().encode_request(), metadata=metadata)
+                    await channel._exchange(opening().encode_request(), metadata)
                 assert failure.value.reason == "policy_denied"
             await stream.send(b"goes on")
         assert await channel.request(b"x") == b"echo:x"

@@ -41,6 +41,15 @@ async def test_an_inner_deadline_keeps_its_name():
         await within(60, inner, "outer")
 
 
+async def test_what_fails_with_a_time_limit_of_its_own_is_not_ours():
+    async def fail():
+        raise TimeoutError("the database")
+
+    with pytest.raises(TimeoutError, match="the database") as failure:
+        await within(60, fail(), "it")
+    assert type(failure.value) is TimeoutError
+
+
 async def test_cancelling_is_not_a_deadline():
     task = asyncio.create_task(within(60, asyncio.sleep(60), "it"))
     await asyncio.sleep(0)
