@@ -55,8 +55,10 @@ class Operation:
         now = self._clock.now()
         observations = self._observe_at_once(now)
         if observations is None:
-            init, resp = (self._resolver.resolve(did, now=now) for did in self._dids)
-            observations = await asyncio.gather(init, resp)
+            reading = (self._resolver.resolve(did, now=now) for did in self._dids)
+            seen_each = await asyncio.gather(*reading)
+            init, resp = [await self._renewed(seen, now) for seen in seen_each]
+            observations = init, resp
         for seen in observations:
             seen.require_fresh(self._clock.now())
             # Written so that a time that is not a number is refused.
@@ -114,6 +116,15 @@ class Operation:
         if self.current_keys(binding) != pinned:
             raise ResolutionError("a pinned key has changed", code=Code.RECORD_INVALID)
         self._current = asked
+
+    async def _renewed(self, seen: Observation, began_at: float) -> Observation:
+        """Read again what was reused, and has grown too old beside a slower reading."""
+        now = self._clock.now()
+        if seen.observed_at >= began_at or now - seen.observed_at <= (
+            OBSERVATION_MAX_AGE_S
+        ):
+            return seen
+        return await self._resolver.resolve(seen.record.id, now=now)
 
     def _observe_at_once(self, now: float) -> tuple[Observation, Observation] | None:
         """Read both records of a resolver that never waits, without two tasks."""

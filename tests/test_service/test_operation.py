@@ -216,3 +216,43 @@ async def test_a_resolver_may_announce_that_it_reuses_readings(
     with pytest.raises(ResolutionError) as refusal:
         await operation.observe()
     assert refusal.value.code is Code.RECORD_STALE
+
+
+class Reusing:
+    """Reuses a reading of Grace's, and reads Ada's slowly."""
+
+    reuse_s = 4.0
+
+    def __init__(self, inner, time, *, takes_s):
+        self.inner, self.time, self.takes_s = inner, time, takes_s
+        self.kept = None
+
+    async def resolve(self, did, *, now):
+        if did.endswith("ada"):
+            seen = await self.inner.resolve(did, now=now)
+            self.time.now += self.takes_s
+            return seen
+        if self.kept is None or now - self.kept.observed_at > self.reuse_s:
+            self.kept = await self.inner.resolve(did, now=now)
+        return self.kept
+
+
+async def test_what_grew_old_beside_a_slow_reading_is_read_again(
+    resolver, time, ada, grace
+):
+    reusing = Reusing(resolver, time, takes_s=2.5)
+    reusing.kept = await resolver.resolve(grace.did, now=97.0)
+    clock = Clock(monotonic=lambda: time.now, wall=lambda: 1000.0)
+    operation = Operation(reusing, clock, init_did=ada.did, resp_did=grace.did)
+    await operation.observe()
+    assert reusing.kept.observed_at == 102.5
+    assert operation.resp_record == grace.record
+
+
+async def test_what_took_too_long_itself_is_not(resolver, time, ada, grace):
+    reusing = Reusing(resolver, time, takes_s=5.1)
+    clock = Clock(monotonic=lambda: time.now, wall=lambda: 1000.0)
+    operation = Operation(reusing, clock, init_did=ada.did, resp_did=grace.did)
+    with pytest.raises(ResolutionError) as refused:
+        await operation.observe()
+    assert refused.value.code is Code.RECORD_STALE
