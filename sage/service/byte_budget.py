@@ -22,17 +22,18 @@ class ByteBudget:
     Args:
         max_bytes: of all that share it. A single message that is longer waits until
             it is alone.
+        within: the budget that this is a part of; what is lent here is lent there.
 
     Attributes:
         held: bytes lent at the moment.
     """
 
-    __slots__ = ("_max_bytes", "_waiting", "held")
+    __slots__ = ("_max_bytes", "_waiting", "_within", "held")
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, *, within: ByteBudget | None = None) -> None:
         if max_bytes <= 0:
             raise UsageError(f"max_bytes must be positive, not {max_bytes!r}")
-        self._max_bytes = max_bytes
+        self._max_bytes, self._within = max_bytes, within
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.held = 0
 
@@ -41,6 +42,21 @@ class ByteBudget:
 
         The caller gives it back with `release`, unless this call is cancelled.
         """
+        await self._acquire(size)
+        if self._within is not None:
+            try:
+                await self._within.acquire(size)
+            except BaseException:
+                self._release(size)
+                raise
+
+    def release(self, size: int) -> None:
+        """Give ``size`` bytes back."""
+        self._release(size)
+        if self._within is not None:
+            self._within.release(size)
+
+    async def _acquire(self, size: int) -> None:
         if not self._waiting and self._fits(size):
             self.held += size
             return
@@ -53,11 +69,10 @@ class ByteBudget:
                 self._lend()  # whoever waited behind us may fit
             else:
                 # Our turn had come at the very moment at which we were cancelled.
-                self.release(size)
+                self._release(size)
             raise
 
-    def release(self, size: int) -> None:
-        """Give ``size`` bytes back."""
+    def _release(self, size: int) -> None:
         self.held -= size
         self._lend()
 

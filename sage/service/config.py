@@ -102,6 +102,7 @@ class ServiceConfig:
             while there are more, so that a flood waits at its sender.
         max_bytes_in_flight: of the messages that are worked on, over all connections;
             a connection whose message finds no room waits, and is not read meanwhile.
+            Those who have not proven who they are have a quarter, all together.
         stream_send_timeout_s: how long a stream waits for a peer that does not
             receive, before it gives the connection up.
         https_endpoints: the ``https://`` URLs, whole, at which requests are answered

@@ -30,6 +30,7 @@ from ..transport.metrics import Carriage, diagnose
 from ..types import Role
 from .acceptance import Acceptance
 from .accepted import ConnectionSessions
+from .byte_budget import ByteBudget
 from .host import GENERIC_REFUSAL, Host
 from .logs import Event, correlate, fields, new_connection_id
 from .measure import count_answer, count_refusal, record_counters
@@ -130,10 +131,12 @@ class Connection:
             return  # nothing has moved: the request was not taken
         message = cast(str, messages[0])
         await self._slots.acquire()
-        await self._host.budget.acquire(len(message))
+        host = self._host
+        budget = host.budget if self._authenticated else host.budget_of_strangers
+        await budget.acquire(len(message))
         task = asyncio.create_task(self._serve(message))
         self._tasks.add(task)
-        task.add_done_callback(partial(self._done, len(message)))
+        task.add_done_callback(partial(self._done, budget, len(message)))
         if not self._authenticated:
             # One at a time until somebody has proven who they are.
             await asyncio.wait([task])
@@ -178,9 +181,9 @@ class Connection:
         await self._socket.flush()
         await self.close(1012)
 
-    def _done(self, size: int, task: asyncio.Task[None]) -> None:
+    def _done(self, budget: ByteBudget, size: int, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._host.budget.release(size)
+        budget.release(size)
         self._slots.release()
 
     async def _refuse(self, error: SageError) -> None:

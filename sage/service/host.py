@@ -34,8 +34,16 @@ class Host:
     stream_handler: StreamHandler | None = None
     metrics: Metrics = NO_METRICS
     budget: ByteBudget = field(init=False)
+    budget_of_strangers: ByteBudget = field(init=False)
 
     def __post_init__(self) -> None:
-        """Set the budget up that all connections share."""
-        budget = ByteBudget(self.config.max_bytes_in_flight)
+        """Set the budget up that all connections share, and strangers' part of it.
+
+        A message of a stranger holds its bytes while its sender is looked up, and how
+        long that takes is for the sender to choose. A quarter is theirs.
+        """
+        limit = self.config.max_bytes_in_flight
+        budget = ByteBudget(limit)
+        strangers = ByteBudget(-(-limit // 4), within=budget)
         object.__setattr__(self, "budget", budget)
+        object.__setattr__(self, "budget_of_strangers", strangers)

@@ -72,6 +72,34 @@ async def test_cancelled_as_its_turn_comes():
     assert budget.held == 0
 
 
+async def test_a_part_is_full_before_the_whole():
+    whole = ByteBudget(8)
+    part = ByteBudget(2, within=whole)
+    await part.acquire(2)
+    waiting = asyncio.create_task(part.acquire(1))
+    await asyncio.sleep(0)
+    assert (part.held, whole.held, waiting.done()) == (2, 2, False)
+    await whole.acquire(6)
+    part.release(2)
+    await waiting
+    assert (part.held, whole.held) == (1, 7)
+
+
+async def test_who_waits_for_the_whole_and_leaves_gives_its_part_back():
+    whole = ByteBudget(8)
+    part = ByteBudget(2, within=whole)
+    await whole.acquire(8)
+    waiting = asyncio.create_task(part.acquire(1))
+    await asyncio.sleep(0)
+    assert (part.held, whole.held) == (1, 8)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (part.held, whole.held) == (0, 8)
+    whole.release(8)
+    assert whole.held == 0
+
+
 @pytest.mark.parametrize("size", [0, -1])
 def test_a_budget_of_nothing(size):
     with pytest.raises(UsageError):

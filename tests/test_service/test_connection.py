@@ -503,6 +503,45 @@ async def test_messages_wait_for_room_and_none_is_lost(running, wire):
         assert most > 1
 
 
+async def test_strangers_leave_room_for_whom_we_know(
+    running, connecting, grace, resolver
+):
+    """Who they are is looked up for as long as their registries like."""
+    looking = asyncio.Event()
+
+    class Slow:
+        async def resolve(self, did, *, now):
+            if did.endswith("mallory"):
+                looking.set()
+                await asyncio.Event().wait()
+            return await resolver.resolve(did, now=now)
+
+    mallory = sage.Agent.generate("did:sage:web:agents.example:mallory")
+    known = sage.MemoryResolver([mallory.record, grace.record])
+    theirs = {"agent": mallory, "resolver": known}
+    config = ServiceConfig(max_bytes_in_flight=16_000)
+    async with (
+        running(resolver=Slow(), config=config) as url,
+        connecting(url) as channel,
+        asyncio.TaskGroup() as group,
+    ):
+        strangers = [
+            group.create_task(_shake_hands_in_vain(connecting(url, **theirs)))
+            for _ in range(40)
+        ]
+        await looking.wait()
+        await asyncio.sleep(0.5)
+        for _ in range(3):
+            assert await channel.request(b"x", timeout_s=2) == b"echo:x"
+        for stranger in strangers:
+            stranger.cancel()
+
+
+async def _shake_hands_in_vain(connecting):
+    async with connecting as channel:
+        await channel.request(b"x")
+
+
 async def test_a_web_page_cannot_connect(running, tls):
     async with running() as url:
         with pytest.raises(InvalidStatus):
