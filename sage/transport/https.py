@@ -56,6 +56,7 @@ class HttpsPool:
         self._tls = tls if tls is not None else tls_context()
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._attempts: set[_Attempt] = set()
 
     async def post(
         self,
@@ -71,7 +72,7 @@ class HttpsPool:
         total_s = self._config.total_timeout_s if timeout_s is None else timeout_s
         check_limit(total_s)
         attempt = _Attempt(self._config, total_s)
-        async with attempt.watched(url):
+        async with attempt.watched(url, among=self._attempts):
             posting = session.post(
                 # The very bytes of the URL were signed: none of them is quoted anew.
                 URL(url, encoded=True),
@@ -88,6 +89,10 @@ class HttpsPool:
     async def close(self) -> None:
         """Close every connection, within a second. Idempotent."""
         self._closed = True
+        # Before aiohttp learns of it: that would cancel the tasks of whoever waits for
+        # a connection, and let those go on that are making one.
+        for attempt in self._attempts:
+            attempt.close()
         if self._session is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
@@ -144,7 +149,7 @@ class _Attempt:
         self._limit_s, self._doing = total_s, "the request"
         self._total_s = total_s
         self._timeout = asyncio.timeout_at(self._ends_at)
-        self._sent = False
+        self._sent = self._closed = False
 
     def wait_for_place(self) -> None:
         self._limit(self._config.pool_timeout_s, "waiting for a free connection")
@@ -158,17 +163,30 @@ class _Attempt:
     def send(self) -> None:
         self._sent = True
 
+    def close(self) -> None:
+        """End it now, and not later."""
+        self._closed = True
+        if not self._timeout.expired():
+            self._timeout.reschedule(asyncio.get_running_loop().time())
+
     @contextlib.asynccontextmanager
-    async def watched(self, url: str) -> AsyncIterator[None]:
-        """Turn what aiohttp raises into errors of ours."""
+    async def watched(self, url: str, *, among: set[_Attempt]) -> AsyncIterator[None]:
+        """Be among those under way; turn what aiohttp raises into errors of ours."""
         try:
             async with self._timeout:
-                yield
+                among.add(self)
+                try:
+                    yield
+                finally:
+                    among.discard(self)
         except SageError:
             raise
         except aiohttp.SocketTimeoutError as exc:
             raise self._late("reading", self._config.read_timeout_s) from exc
         except TimeoutError:
+            if self._closed:
+                closed = ConnectionError("the HTTPS client was closed")
+                raise self._broken(url, closed) from None
             raise self._late(self._doing, self._limit_s) from None
         except aiohttp.InvalidURL as exc:
             raise UsageError(f"not an HTTPS URL: {url!r}") from exc
@@ -199,7 +217,7 @@ class _Attempt:
         if ends_at >= self._ends_at or doing == "the request":
             ends_at, seconds, doing = self._ends_at, self._total_s, "the request"
         self._limit_s, self._doing = seconds, doing
-        if not self._timeout.expired():
+        if not self._closed and not self._timeout.expired():
             self._timeout.reschedule(ends_at)
 
 

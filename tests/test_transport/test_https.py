@@ -390,6 +390,42 @@ async def test_a_closed_pool(served, pooled):
             await asyncio.sleep(0.01)
 
 
+async def test_closing_fails_what_waits_and_cancels_nobody(served, pooled):
+    server = Server(OK, again=True)
+    async with served(server) as url:
+        pool = pooled(max_per_host=1)
+        server.held.clear()
+        sent = asyncio.create_task(post(pool, url))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        waiting = asyncio.create_task(post(pool, url))
+        leaving = asyncio.create_task(post(pool, url))
+        await asyncio.sleep(0.01)
+        leaving.cancel()
+        await pool.close()
+        await asyncio.wait([sent, waiting, leaving])
+        server.held.set()
+    assert isinstance(sent.exception(), ConnectionLost)
+    assert sent.exception().may_have_run
+    assert isinstance(waiting.exception(), ConnectFailed)
+    assert not waiting.exception().may_have_run
+    assert leaving.cancelled()
+    assert len(server.requests) == 1
+
+
+async def test_closing_fails_what_connects(pooled):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://localhost:{silent.getsockname()[1]}/"
+        # The one looks the name up, the other waits for TLS.
+        for pause_s in (0, 0.1):
+            pool = pooled()
+            connecting = asyncio.create_task(post(pool, url, timeout_s=2))
+            await asyncio.sleep(pause_s)
+            await pool.close()
+            with pytest.raises(ConnectFailed):
+                await connecting
+
+
 async def test_a_cancelled_request_spoils_nothing(served, pooled):
     server = Server(OK, again=True)
     async with served(server) as url:
