@@ -75,7 +75,8 @@ class Http2Pool:
             ),
         )
         self._closed = False
-        self._left: set[asyncio.Task[HttpResponse]] = set()
+        self._exchanges: set[asyncio.Task[HttpResponse]] = set()
+        self._left: set[asyncio.Task[HttpResponse]] = set()  # some of these
 
     async def post(
         self,
@@ -104,11 +105,17 @@ class Http2Pool:
         except (httpx2.InvalidURL, ValueError) as exc:
             raise UsageError(f"no HTTPS request to {url!r}: {exc}") from exc
         exchange = asyncio.create_task(self._exchange(request))
+        self._exchanges.add(exchange)
+        exchange.add_done_callback(self._exchanges.discard)
         exchange.add_done_callback(_look)
         try:
             with attempt.watched(url):
                 async with asyncio.timeout(total_s):
-                    return await asyncio.shield(exchange)
+                    await asyncio.wait([exchange])
+                if exchange.cancelled():
+                    # By `close`, for its caller is still here: nobody cancelled that.
+                    raise ConnectionError("the HTTPS client was closed")
+                return exchange.result()
         finally:
             if not exchange.done():
                 attempt.leave()
@@ -117,12 +124,13 @@ class Http2Pool:
     async def close(self) -> None:
         """Close every connection, within a second. Idempotent."""
         self._closed = True
-        for exchange in self._left:
+        # Closed below them, those that are connecting would go on and send.
+        for exchange in self._exchanges:
             exchange.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                if self._left:
-                    await asyncio.wait(self._left)
+                if self._exchanges:
+                    await asyncio.wait(self._exchanges)
                 await self._transport.aclose()
 
     async def _exchange(self, request: httpx2.Request) -> HttpResponse:
@@ -171,13 +179,19 @@ class _Attempt:
 
     def __init__(self, total_s: float) -> None:
         self._total_s, self._sent, self._left = total_s, False, False
+        self._stream: Any = None
 
     def leave(self) -> None:
         """Send nothing any more: its caller has been told how far it came."""
         self._left = True
 
-    async def note(self, event: str, _: dict[str, Any]) -> None:
-        if event == "http2.send_request_headers.started":
+    async def note(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+        elif event == "connection.start_tls.failed":
+            # Cancelled in a TLS handshake, the library forgets the connection, open.
+            await self._stream.aclose()
+        elif event == "http2.send_request_headers.started":
             if self._left:
                 raise ConnectFailed("given up before it was sent")
             self._sent = True

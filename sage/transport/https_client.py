@@ -123,7 +123,11 @@ class HttpsClient(Protocol):
         """
 
     async def close(self) -> None:
-        """Close every connection, within a second. Idempotent."""
+        """Close every connection, within a second. Idempotent.
+
+        What is under way fails with `ConnectFailed` if nothing of it was sent, or else
+        with `ConnectionLost`; nothing is sent any more.
+        """
 
 
 def open_https(

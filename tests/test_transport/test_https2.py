@@ -258,6 +258,64 @@ async def test_what_was_given_up_is_not_sent_later(served, pooled):
     assert app.bodies == [b"sent"]
 
 
+@pytest.mark.parametrize("pause_s", [0, 0.001, 0.002, 0.003, 0.005])
+async def test_nothing_is_sent_after_closing(served, pooled, pause_s):
+    app = App()
+    async with served(app) as url:
+        app.held.clear()
+        pool = pooled()
+        posting = asyncio.create_task(post(pool, url, timeout_s=2))
+        await asyncio.sleep(pause_s)  # it connects, or has sent
+        await pool.close()
+        async with asyncio.timeout(1):
+            await asyncio.wait([posting])
+        app.held.set()
+        await asyncio.sleep(0.05)
+    error = posting.exception()
+    assert isinstance(error, ConnectFailed | ConnectionLost)
+    assert error.may_have_run is isinstance(error, ConnectionLost)
+    assert error.may_have_run or not app.bodies
+
+
+async def test_closing_ends_a_tls_handshake(pooled):
+    began, gone = asyncio.Event(), asyncio.Event()
+
+    async def silent(reader, writer):
+        began.set()
+        await reader.read()
+        gone.set()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
+    pool = pooled()
+    posting = asyncio.create_task(post(pool, url))
+    await began.wait()
+    await pool.close()
+    async with asyncio.timeout(1):
+        with pytest.raises(ConnectFailed, match="closed"):
+            await posting
+        await gone.wait()
+    server.close()
+
+
+async def test_closing_fails_what_was_sent_and_cancels_nobody(served, pooled):
+    app = App()
+    async with served(app) as url:
+        app.held.clear()
+        pool = pooled()
+        staying, leaving = (asyncio.create_task(post(pool, url)) for _ in range(2))
+        while len(app.bodies) < 2:
+            await asyncio.sleep(0.01)
+        leaving.cancel()
+        await pool.close()
+        await asyncio.wait([staying, leaving])
+        app.held.set()
+    assert isinstance(staying.exception(), ConnectionLost)
+    assert staying.exception().may_have_run
+    assert leaving.cancelled()
+
+
 async def test_few_are_left_behind_and_none_for_long(served, pooled, monkeypatch):
     monkeypatch.setattr(https2, "_LEFT_MAX", 1)
     app = App()
