@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from ..envelope import Request, Response, decode_envelope
 from ..errors import (
     Code,
     ConnectionLost,
+    DeadlineExceeded,
     DecodeError,
     ProtocolError,
     SageError,
@@ -19,7 +21,7 @@ from ..identity import SigningKey
 from ..transport import HttpResponse, HttpsClient
 from ..transport.http_binding import canonical_endpoint, check_binding, wrap_request
 from ..transport.metrics import Carriage
-from .courier import Feed, Progress, Reply, Report
+from .courier import Feed, Progress, Reply, Report, for_waiting
 
 __all__ = ["HttpsCourier"]
 
@@ -55,6 +57,8 @@ class HttpsCourier:
         self._endpoint = canonical_endpoint(url)
         self._client, self._owned = client, owned
         self._find_key, self._unix_time = find_key, unix_time
+        self._posting: set[asyncio.Timeout] = set()
+        self._failure: SageError | None = None
 
     def start(self, *, feed: Feed, fail: Report, identifier: str) -> None:
         """Nothing arrives unasked; see `Courier`."""
@@ -66,9 +70,7 @@ class HttpsCourier:
         # Until we know better: a call that is cancelled never learns how far it came.
         progress.sent = True
         try:
-            received = await self._client.post(
-                self._endpoint, headers=sent.fields, content=sent.content or b""
-            )
+            received = await self._post(sent)
         except TransportError as exc:
             progress.sent = exc.may_have_run
             raise
@@ -82,12 +84,38 @@ class HttpsCourier:
         """Every request finds a connection; see `Courier`."""
 
     async def stop(self, error: SageError, code: int) -> None:
-        """Close the connections that are ours alone; see `Courier`."""
-        if self._owned:
-            await self._client.close()
+        """Fail what is under way, and close what is ours alone; see `Courier`."""
+        self._failure = error
+        try:
+            if self._owned:
+                # Closed, it fails them itself, and says how far each of them came.
+                await self._client.close()
+        finally:
+            now = asyncio.get_running_loop().time()
+            while self._posting:
+                self._posting.pop().reschedule(now)
 
     async def wait_stopped(self) -> None:
         """Nothing goes on behind our back; see `Courier`."""
+
+    async def _post(self, sent: RequestMessage) -> HttpResponse:
+        try:
+            # Without a limit of its own: it ends the post when we are stopped.
+            async with asyncio.timeout(None) as ending:
+                self._posting.add(ending)
+                try:
+                    return await self._client.post(
+                        self._endpoint, headers=sent.fields, content=sent.content or b""
+                    )
+                finally:
+                    self._posting.discard(ending)
+        except (TransportError, TimeoutError) as exc:
+            if self._failure is None or isinstance(exc, DeadlineExceeded):
+                raise
+            error = for_waiting(self._failure)
+            # Ended by us, it did not come to say.
+            error.may_have_run = not isinstance(exc, SageError) or exc.may_have_run
+            raise error from None
 
     def _unwrap(self, received: HttpResponse, sent: RequestMessage) -> Reply:
         """Check everything about a response that needs no key."""

@@ -114,6 +114,63 @@ async def test_channels_may_share_a_client(secure, connecting, tls):
         await client.post("https://localhost/", headers=[], content=b"")
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_closing_fails_what_is_under_way(secure, connecting, tls, shared):
+    entered = asyncio.Event()
+
+    async def handler(message: Message) -> bytes:
+        if message.payload == b"slow":
+            entered.set()
+            await asyncio.sleep(30)
+        return b""
+
+    one = HttpsPoolConfig(max_per_host=1)
+    client = HttpsPool(one, tls=tls.client)
+    async with secure(handler) as url, connecting(url, https=client) as another:
+        channel = await connecting(
+            url, https=client if shared else None, config=ClientConfig(https=one)
+        )
+        asking = [asyncio.create_task(channel.request(b"slow")) for _ in range(3)]
+        slow, waiting, leaving = asking
+        await entered.wait()
+        leaving.cancel()
+        await channel.close()
+        async with asyncio.timeout(1):
+            await asyncio.wait(asking)
+        for task in (slow, waiting):
+            with pytest.raises(ConnectionLost, match="the channel was closed"):
+                await task
+        assert slow.exception().may_have_run
+        # A client that goes on does not say how far the request came.
+        assert waiting.exception().may_have_run is shared
+        assert leaving.cancelled()
+        # What is shared is not closed.
+        assert await another.request(b"x") == b""
+    await client.close()
+
+
+async def test_a_channel_that_fails_fails_what_is_under_way(secure, connecting, tls):
+    meddler = Meddler(tls)
+
+    async def handler(message: Message) -> bytes:
+        if message.payload == b"slow":
+            await asyncio.sleep(30)
+        return b""
+
+    async with secure(handler) as url:
+        channel = await connecting(url, https=meddler)
+        slow = asyncio.create_task(channel.request(b"slow"))
+        await asyncio.sleep(0.05)
+        meddler.bend = lambda response: _with(response, status=201)
+        with pytest.raises(PeerError):
+            await channel.request(b"x")
+        async with asyncio.timeout(1):
+            with pytest.raises(ConnectionLost, match="failed") as lost:
+                await slow
+        assert lost.value.may_have_run
+    await meddler.close()
+
+
 async def test_a_channel_renews_its_session(secure, connecting):
     config = ClientConfig(renew_after_records=3)
     async with secure() as url, connecting(url, config=config) as channel:
