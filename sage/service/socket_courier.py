@@ -51,6 +51,8 @@ class SocketCourier:
             return Reply(await future)
         finally:
             self._waiting.pop(request.id, None)
+            if future.done() and not future.cancelled():
+                future.exception()  # `stop` may have set it while we were sending
 
     def send_records(
         self, records: Sequence[bytes], *, timeout_s: float

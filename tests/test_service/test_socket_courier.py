@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -73,6 +74,41 @@ async def test_stopping_fails_what_waits(courier, ada):
         await asking
     await courier.wait_stopped()
     assert not failures
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_stopping_leaves_no_error_behind(ada, cancelled):
+    """A request that is still being sent never comes to look at its answer."""
+
+    class Busy:
+        """Takes nothing, until it is closed."""
+
+        def __init__(self) -> None:
+            self.closed = asyncio.Event()
+
+        async def send(self, text):
+            await self.closed.wait()
+            raise ConnectionLost("while sending")
+
+        async def close(self, code):
+            self.closed.set()
+
+    left = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, why: left.append(why))
+    courier, progress = SocketCourier(Busy()), Progress()
+    request = sign(header(ada), ada.signing_key)
+    asking = asyncio.create_task(courier.ask(request, progress))
+    while not progress.sent:
+        await asyncio.sleep(0)
+    if cancelled:
+        asking.cancel()
+    await courier.stop(SessionClosed("enough"), 1000)
+    await asyncio.wait([asking])
+    assert asking.cancelled() or isinstance(asking.exception(), ConnectionLost)
+    del asking
+    gc.collect()
+    await asyncio.sleep(0)
+    assert not left
 
 
 async def test_waiting_for_one_that_never_began(courier):
