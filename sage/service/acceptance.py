@@ -264,6 +264,7 @@ class Acceptance:
             responder.confirm(now=now, unix_time=clock.unix_time())
             self._sessions.confirm(accepted)
         accepted.session.accept(seq, now=now)
+        accepted.used_at = now
         self._host.metrics.payload(Role.RESPONDER, Direction.IN, len(plaintext))
         return plaintext
 

@@ -15,12 +15,21 @@ __all__ = ["Accepted", "ConnectionSessions", "Sessions"]
 
 @dataclass(slots=True, eq=False)
 class Accepted:
-    """A session with what it is pinned to; provisional until its first record."""
+    """A session with what it is pinned to; provisional until its first record.
+
+    Attributes:
+        session: its keys.
+        binding: what it is pinned to.
+        responder: checks the deadline of its first record.
+        confirmed: whether that was accepted.
+        used_at: when its last record was accepted; monotonic seconds.
+    """
 
     session: Session
     binding: Binding
     responder: Responder
     confirmed: bool = False
+    used_at: float = 0.0
 
     def close(self) -> None:
         """Wipe its keys. Idempotent."""

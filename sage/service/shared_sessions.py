@@ -27,7 +27,8 @@ class SharedSessions:
 
     Args:
         max_sessions: how many there may be in all.
-        max_per_peer: how many of one peer; then its oldest gives way.
+        max_per_peer: how many of one peer; then its oldest that was never used gives
+            way, or the one whose last use is the longest ago.
         max_unused: how many that were never used; then the oldest of these does.
         clock: for expiry.
         metrics: counts them.
@@ -74,7 +75,10 @@ class SharedSessions:
         theirs = self._of_peer.get(accepted.binding.init_did, {})
         if len(theirs) >= self._max_per_peer:
             unused = (one for one in theirs.values() if not one.confirmed)
-            self.drop(next(unused, next(iter(theirs.values()))))
+            # Nobody tells us that a channel was closed, so the newest may be dead and
+            # the oldest busy.
+            stalest = min(theirs.values(), key=lambda one: one.used_at)
+            self.drop(next(unused, stalest))
         elif len(self._unused) >= self._max_unused:
             self.drop(next(iter(self._unused.values())))
         try:

@@ -37,11 +37,15 @@ async def test_a_request_gets_its_answer(ada, shake_hands):
 
 
 async def test_a_request_is_accepted_once(ada, shake_hands):
-    established, _, acceptance = await shake_hands()
+    established, accepted, acceptance = await shake_hands()
     request = sealed(ada, established, b"hello")
+    began = CLOCK.now()
     await acceptance.answer(request)
+    used_at = accepted.used_at
+    assert began <= used_at <= CLOCK.now()
     with pytest.raises(ReplayError):
         await acceptance.answer(request)
+    assert accepted.used_at == used_at
 
 
 async def test_what_the_carrier_adds_is_verified_before_anything_moves(
@@ -59,6 +63,7 @@ async def test_what_the_carrier_adds_is_verified_before_anything_moves(
         await acceptance.answer(request, verify=refuse)
     assert keys == [accepted.binding.init_key]
     assert not accepted.confirmed
+    assert not accepted.used_at
     # Nothing was used up: the very same bytes pass now.
     assert (await acceptance.answer(request))[0].success
 

@@ -114,6 +114,17 @@ async def test_channels_may_share_a_client(secure, connecting, tls):
         await client.post("https://localhost/", headers=[], content=b"")
 
 
+async def test_a_busy_channel_keeps_its_session_while_others_come_and_go(
+    secure, connecting
+):
+    limits = {"max_https_sessions_per_peer": 3}
+    async with secure(**limits) as url, connecting(url) as busy:
+        for _ in range(6):
+            assert await busy.request(b"busy") == b"echo:busy"
+            async with connecting(url) as channel:
+                await channel.request(b"x")
+
+
 @pytest.mark.parametrize("shared", [False, True])
 async def test_closing_fails_what_is_under_way(secure, connecting, tls, shared):
     entered = asyncio.Event()

@@ -104,9 +104,11 @@ async def test_a_peer_has_only_so_many(make, accept):
     store.keep(more)
     assert unused.session.closed
     store.confirm(more)
+    used.used_at, more.used_at = 2.0, 1.0
     store.keep(most)
-    # All of them in use: then the oldest.
-    assert used.session.closed
+    # All of them in use: then the one whose last use is the longest ago.
+    assert more.session.closed
+    assert not used.session.closed
     assert len(store) == 2
 
 
