@@ -17,7 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import ConfigError
 from ..http.asgi_request import KNOWN_PEER
-from ..identity.files import as_path, read_regular
+from ..identity.files import as_path, read_regular, reason
 from ..limits import (
     FIRST_MESSAGE_TIMEOUT_S,
     HTTP_HEAD_MAX_BYTES,
@@ -246,8 +246,12 @@ async def serving(
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.stop()
-        with contextlib.suppress(ConfigError):
-            await running
+        if not server.started:  # it may wait for the application for ever
+            running.cancel()
+        await asyncio.wait([running])
+        error = None if running.cancelled() else running.exception()
+        if error is not None and not isinstance(error, ConfigError):
+            raise error
 
 
 def serve(
@@ -291,10 +295,13 @@ async def _run(server: uvicorn.Server, listening: socket.socket) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     """Open the socket here: uvicorn would log the reason and leave the process."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"cannot listen on {host}:{port}: there is no such port")
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as exc:
-        raise ConfigError(f"cannot listen on {host}:{port}: {exc.strerror}") from exc
+    except (OSError, ValueError) as exc:
+        why = reason(exc)
+        raise ConfigError(f"cannot listen on {host}:{port}: {why}") from exc
     # Accepted sockets inherit it. asyncio sets it only where a socket names its
     # protocol, which accepted ones do not; and an answer in two writes, head and body,
     # would wait 40 ms for the peer's delayed acknowledgement of the first.

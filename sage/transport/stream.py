@@ -9,22 +9,26 @@ A record of the length 36 and any authentic content is the end of its direction;
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from os import PathLike
 from typing import Self, TypeAlias
 
 from ..errors import (
     Code,
+    ConfigError,
     ConnectFailed,
     ConnectionLost,
     DeadlineExceeded,
     DecodeError,
     ResourceError,
     SageError,
+    UsageError,
 )
 from ..limits import (
     CLOSE_TIMEOUT_S,
@@ -184,19 +188,20 @@ class RecordStream:
     async def _send(self, seal: Callable[[], bytes]) -> None:
         """Wait for room, then seal and write in one go: what is sealed is sent."""
         self._require_open()
+        limited = asyncio.timeout(self._send_timeout_s)
         try:
-            async with asyncio.timeout(self._send_timeout_s), self._sending:
+            async with limited, self._sending:
                 await self._writer.drain()
                 self._require_open()
                 record = seal()
                 length = len(record).to_bytes(_LENGTH_BYTES, "big")
                 self._writer.write(length + record)
-        except TimeoutError:
-            limit = self._send_timeout_s
-            raise DeadlineExceeded(
-                f"the peer did not read for {limit:g} s; nothing was sent"
-            ) from None
         except OSError as exc:
+            if isinstance(exc, TimeoutError) and limited.expired():
+                limit = self._send_timeout_s
+                raise DeadlineExceeded(
+                    f"the peer did not read for {limit:g} s; nothing was sent"
+                ) from None
             lost = ConnectionLost(f"the connection broke: {exc}")
             self._abort(lost)
             raise lost from exc
@@ -266,6 +271,7 @@ async def open_tcp(
     Raises:
         ConnectFailed: refused, unreachable or untrusted.
         DeadlineExceeded: no connection within ``timeout_s``.
+        UsageError: no host, or a port that there is not.
     """
     opening = asyncio.open_connection(host, port, ssl=tls)
     return await _open(opening, session, timeout_s, f"{host}:{port}")
@@ -282,6 +288,7 @@ async def open_unix(
     Raises:
         ConnectFailed: nobody listens there.
         DeadlineExceeded: no connection within ``timeout_s``.
+        UsageError: the path has a null character.
     """
     opening = asyncio.open_unix_connection(path)
     return await _open(opening, session, timeout_s, str(path))
@@ -296,10 +303,14 @@ async def serve_tcp(
     host: str = "127.0.0.1",
     port: int = 0,
 ) -> AsyncIterator[int]:
-    """Serve streams over TCP and TLS inside the running loop, and yield the port."""
+    """Serve streams over TCP and TLS inside the running loop, and yield the port.
+
+    Raises:
+        ConfigError: host or port cannot be listened on.
+    """
     serving = _Serving(handler, session)
-    server = await asyncio.start_server(serving.connected, host, port, ssl=tls)
-    async with _running(server, serving):
+    starting = asyncio.start_server(serving.connected, host, port, ssl=tls)
+    async with _running(starting, serving, f"{host}:{port}") as server:
         yield server.sockets[0].getsockname()[1]
 
 
@@ -307,10 +318,14 @@ async def serve_tcp(
 async def serve_unix(
     handler: RecordHandler, *, session: MakeSession, path: str | PathLike[str]
 ) -> AsyncIterator[None]:
-    """Serve streams on a Unix socket inside the running loop."""
+    """Serve streams on a Unix socket inside the running loop.
+
+    Raises:
+        ConfigError: the path cannot be listened on.
+    """
     serving = _Serving(handler, session)
-    server = await asyncio.start_unix_server(serving.connected, path)
-    async with _running(server, serving):
+    starting = asyncio.start_unix_server(serving.connected, path)
+    async with _running(starting, serving, str(path)):
         yield
 
 
@@ -326,6 +341,8 @@ async def _open(
         raise
     except OSError as exc:
         raise ConnectFailed(f"cannot connect to {where}: {exc}") from exc
+    except (ValueError, OverflowError) as exc:
+        raise UsageError(f"{where!r} is nothing to connect to: {exc}") from exc
     return RecordStream(reader, writer, session)
 
 
@@ -334,14 +351,29 @@ class _Serving:
 
     def __init__(self, handler: RecordHandler, session: MakeSession) -> None:
         self._handler, self._session = handler, session
-        self.tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def connected(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        if self._closed:  # it was shaking hands when the others were cut
+            writer.transport.abort()
+            return
         task = asyncio.create_task(self._serve(reader, writer))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._ended, writer))
+
+    async def close(self) -> None:
+        """Cut every connection, and those that are still to come."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _ended(self, writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        writer.transport.abort()  # cancelled before it began, it closed nothing
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -352,19 +384,26 @@ class _Serving:
         except SageError as exc:
             why = {"event": "stream_ended", "code": diagnose(exc)}
             logger.info("stream ended: %s", exc, extra=why)
-            writer.transport.abort()
         except Exception:
             logger.exception("the stream handler failed")
-            writer.transport.abort()
 
 
 @asynccontextmanager
-async def _running(server: asyncio.Server, serving: _Serving) -> AsyncIterator[None]:
+async def _running(
+    starting: Awaitable[asyncio.Server], serving: _Serving, where: str
+) -> AsyncIterator[asyncio.Server]:
     try:
-        yield
+        server = await starting
+    except (OSError, OverflowError, ValueError) as exc:
+        raise ConfigError(f"cannot listen on {where}: {exc}") from exc
+    try:
+        yield server
     finally:
+        # asyncio drops, open, what it has just accepted for a server that closes.
+        await asyncio.sleep(0)
         server.close()
-        for task in serving.tasks:
-            task.cancel()
-        await asyncio.gather(*serving.tasks, return_exceptions=True)
-        await server.wait_closed()
+        await serving.close()
+        # From Python 3.12 on it waits for whoever still shakes hands, for a minute.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await server.wait_closed()

@@ -376,6 +376,22 @@ async def test_a_stop_lets_answers_out_and_takes_no_more_requests(
     assert handler.taken == [b"asked"]
 
 
+@pytest.mark.parametrize("address", [{"port": -1}, {"port": 99_999}, {"host": "a..b"}])
+async def test_what_is_no_address_is_refused(tls, address):
+    with pytest.raises(ConfigError, match="cannot listen"):
+        async with serving(app, certificate=tls.certificate, **address):
+            pass
+
+
+async def test_an_application_that_never_starts_can_be_given_up(tls):
+    async def hanging(scope, receive, send):
+        await asyncio.Event().wait()
+
+    serving_it = serving(hanging, certificate=tls.certificate)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(serving_it.__aenter__(), 0.2)
+
+
 @pytest.mark.parametrize("limit", [None, "1", math.nan, True])
 async def test_a_stop_has_a_time_limit(tls, limit):
     with pytest.raises(UsageError, match="stop_timeout_s"):

@@ -281,6 +281,7 @@ async def test_closing_ends_a_tls_handshake(pooled):
     began, gone = asyncio.Event(), asyncio.Event()
 
     async def silent(reader, writer):
+        await reader.read(1)
         began.set()
         await reader.read()
         gone.set()

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sage.errors import (
+    ConfigError,
     ConnectFailed,
     ConnectionLost,
     DeadlineExceeded,
@@ -301,3 +302,94 @@ async def test_stopping_a_server_ends_its_streams(tmp_path: Path):
         assert await stream.receive() == b"x"
     with pytest.raises(ConnectionLost):
         await stream.receive()
+
+
+def fresh() -> Session:
+    return pair()[1]
+
+
+async def test_stopping_a_server_leaves_no_connection(tmp_path: Path):
+    """However far the one that serves it has come, to its first step or not."""
+
+    async def never(stream: RecordStream) -> None:
+        await asyncio.Event().wait()
+
+    for turns in range(8):
+        path = tmp_path / f"socket{turns}"
+        async with serve_unix(never, session=fresh, path=path):
+            reader, writer = await asyncio.open_unix_connection(path)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+        writer.close()
+
+
+async def test_who_still_shakes_hands_does_not_hold_a_server_that_stops(tls):
+    served = []
+
+    async def note(stream: RecordStream) -> None:
+        served.append(stream)
+
+    serving = serve_tcp(note, session=fresh, tls=tls.server)
+    async with asyncio.timeout(5):
+        async with serving as port:
+            late = socket.create_connection(("127.0.0.1", port))
+            await asyncio.sleep(0.1)
+        # And is not served once it is done.
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection(
+                sock=late, ssl=tls.client, server_hostname="localhost"
+            )
+            assert await reader.read() == b""
+            writer.close()
+    late.close()
+    assert served == []
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".x", ".x", "a..b", "\0", "a b"])
+async def test_what_is_no_host_is_refused(tls, host):
+    with pytest.raises((UsageError, ConnectFailed)):
+        await open_tcp(host, 9, pair()[0], tls=tls.client)
+    with pytest.raises(ConfigError):
+        async with serve_tcp(
+            echo, session=lambda: pair()[1], tls=tls.server, host=host
+        ):
+            pass
+
+
+@pytest.mark.parametrize("port", [-1, 99_999])
+async def test_what_is_no_port_is_refused(tls, port):
+    with pytest.raises((UsageError, ConnectFailed)):
+        await open_tcp("127.0.0.1", port, pair()[0], tls=tls.client)
+    with pytest.raises(ConfigError):
+        async with serve_tcp(
+            echo, session=lambda: pair()[1], tls=tls.server, port=port
+        ):
+            pass
+
+
+async def test_where_nobody_can_listen(tls, tmp_path: Path):
+    options = {"session": fresh, "tls": tls.server}
+    async with serve_tcp(echo, **options) as port:
+        with pytest.raises(ConfigError, match="cannot listen"):
+            async with serve_tcp(echo, **options, port=port):
+                pass
+    path = tmp_path / "no folder" / "socket"
+    with pytest.raises(ConfigError, match="cannot listen"):
+        async with serve_unix(echo, session=fresh, path=path):
+            pass
+
+
+async def test_a_connection_that_the_system_gives_up_is_lost(monkeypatch):
+    async with raw() as (stream, _, _, _):
+
+        async def drain() -> None:
+            raise TimeoutError(110, "Connection timed out")
+
+        monkeypatch.setattr(stream._writer, "drain", drain)
+        with pytest.raises(ConnectionLost, match="timed out"):
+            await stream.send(b"x")
+        with pytest.raises(ConnectionLost):
+            await stream.send(b"x")
