@@ -85,7 +85,7 @@ $(STAMPS)/with-%: pyproject.toml setup.py $(STAMPS)/build
 	@SAGE_NO_EXTENSIONS=1 $(PIP) install --no-build-isolation --editable '.[$*]'
 	@touch $@ $(HELD_BY_$*:%=$(STAMPS)/with-%)
 
-$(STAMPS)/core-compiled: pyproject.toml setup.py sage/_core.pyx sage/_engine.pxi $(STAMPS)/build
+$(STAMPS)/core-compiled: pyproject.toml setup.py sage/_core.pyx $(wildcard sage/*.pxi) $(STAMPS)/build
 	@echo "compiling sage._core (CC=$(CC))"
 	@SAGE_REQUIRE_EXTENSIONS=1 $(PY) setup.py --quiet build_ext --inplace --force
 	@touch $@

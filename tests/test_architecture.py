@@ -184,7 +184,10 @@ def test_the_law_would_notice() -> None:
 
 
 def test_the_compiled_core_keeps_the_law_too() -> None:
-    source = (PACKAGE / "_core.pyx").read_text()
+    included = sorted(PACKAGE.glob("*.pxi"))
+    assert included
+    parts = [PACKAGE / "_core.pyx", *included]
+    source = "\n".join(part.read_text() for part in parts)
     lines = re.findall(r"^\s*(?:from\s+(\S+)\s+)?c?import\s+(.+)$", source, re.M)
     assert lines
     for base, names in lines:

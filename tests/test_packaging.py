@@ -164,6 +164,7 @@ def test_an_sdist_holds_all_that_a_packager_needs(source: Path) -> None:
     _, names = built(source, what="sdist", SAGE_NO_EXTENSIONS="1")
     for name in (
         "sage/_core.pyx",
+        "sage/_engine.pxi",
         "sage/_core.pyi",
         "sage/py.typed",
         "setup.py",
