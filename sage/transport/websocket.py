@@ -211,6 +211,7 @@ class _Upgrading(asyncio.Protocol):
 def _is_wss(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme == "wss" and bool(parts.hostname)
+        # The port's default would be taken for 0, which nobody listens at.
+        return parts.scheme == "wss" and bool(parts.hostname) and parts.port != 0
     except ValueError:  # brackets without an IPv6 address
         return False

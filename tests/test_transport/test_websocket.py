@@ -86,7 +86,10 @@ async def test_fragments_up_to_16_mib_and_not_a_byte_more(tls):
         await socket.close()
 
 
-@pytest.mark.parametrize("url", ["ws://localhost:1/", "https://localhost/", "", "wss:"])
+@pytest.mark.parametrize(
+    "url",
+    ["ws://localhost:1/", "https://localhost/", "", "wss:", "wss://localhost:0/"],
+)
 async def test_only_wss_urls(url):
     with pytest.raises(UsageError):
         await WebSocket.open(url)
