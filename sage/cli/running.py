@@ -56,7 +56,7 @@ async def run_until_stopped(
     port: int,
     ready: Callable[[str], None],
 ) -> Exit:
-    """Serve over TLS until SIGTERM or Ctrl-C, then say goodbye to everybody.
+    """Serve over TLS until SIGTERM, SIGHUP or Ctrl-C, then say goodbye to everybody.
 
     Args:
         app: what to serve.
@@ -152,7 +152,7 @@ def stopped_like_ctrl_c() -> Iterator[None]:
 
 
 async def _told_to_stop() -> Exit:
-    """Wait for SIGTERM or SIGINT."""
+    """Wait for SIGTERM, SIGINT, or the end of the terminal."""
     loop = asyncio.get_running_loop()
     told: asyncio.Future[Exit] = loop.create_future()
 
@@ -160,13 +160,15 @@ async def _told_to_stop() -> Exit:
         if not told.done():
             told.set_result(code)
 
-    try:
-        loop.add_signal_handler(signal.SIGTERM, tell, Exit.OK)
-        loop.add_signal_handler(signal.SIGINT, tell, Exit.INTERRUPTED)
-    except NotImplementedError:  # Windows: Ctrl-C still raises KeyboardInterrupt
+    if sys.platform == "win32":  # Ctrl-C still raises KeyboardInterrupt
         return await told
+    codes = {signal.SIGTERM: Exit.OK, signal.SIGINT: Exit.INTERRUPTED}
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` wants it
+        codes[signal.SIGHUP] = Exit.OK
+    for number, code in codes.items():
+        loop.add_signal_handler(number, tell, code)
     try:
         return await told
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
-        loop.remove_signal_handler(signal.SIGINT)
+        for number in codes:
+            loop.remove_signal_handler(number)

@@ -50,7 +50,8 @@ def test_the_loop_is_uvloops_where_there_is_one(
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)]
+    ("number", "code"),
+    [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)],
 )
 def test_it_runs_until_it_is_told_to_stop(
     house: House, number: signal.Signals, code: int
