@@ -247,6 +247,8 @@ def require_writable(*files: Path | None) -> None:
     for file in files:
         if file is None:
             continue
+        if file.name == str(file) == "-":
+            raise ConfigError("cannot write -: the standard output is /dev/stdout")
         try:
             is_new = not file.exists()
             # Whoever reads from it would see its end. A shell's own is kept open.

@@ -138,6 +138,8 @@ def test_a_file_that_can_be_written_stays_as_it_was(tmp_path: Path) -> None:
     assert os.read(ours, 9) == b"x"
     os.close(ours)
     os.close(theirs)
+    with pytest.raises(ConfigError, match="the standard output is /dev/stdout"):
+        require_writable(Path("-"))
     for file in (tmp_path, tmp_path / "none" / "x", old / "x", tmp_path / "pipe"):
         with pytest.raises(ConfigError, match=f"cannot write {re.escape(str(file))}: "):
             require_writable(file)
