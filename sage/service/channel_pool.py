@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from ..errors import (
+    ConnectFailed,
     DeadlineExceeded,
     SessionClosed,
     TransportError,
@@ -135,6 +136,7 @@ class ChannelPool:
 
         A request that did not leave is tried again, on another channel, as often as
         ``attempts`` says. One that may have run is not, unless that does no harm.
+        Where nobody could be reached, the next attempt waits: see ``reconnect_s``.
 
         Args:
             url: the service's endpoint.
@@ -150,9 +152,11 @@ class ChannelPool:
             DeadlineExceeded, SessionClosed: as for `channel`.
             SageError: as for `Channel.request` and `connect`.
         """
-        attempt = 0
+        attempt, backoff = 0, self._backoff()
         while True:
             attempt += 1
+            if backoff.failures:
+                await asyncio.sleep(backoff.wait_s(self._clock.now()))
             async with self._lend(url, peer, 1, None) as channel:
                 try:
                     return await channel.request(
@@ -162,6 +166,8 @@ class ChannelPool:
                     again = attempt < self._config.attempts and not self._closed
                     if not again or not (idempotent or not exc.may_have_run):
                         raise
+                    if isinstance(exc, ConnectFailed):  # a channel over HTTPS
+                        backoff.fail(self._clock.now())
 
     async def close(self) -> None:
         """Close every channel, within a second. Idempotent.
@@ -284,14 +290,14 @@ class ChannelPool:
                 make_room=self._make_room,
                 discard=self._discard,
                 settled=self._share_out,
-                backoff=Backoff(
-                    self._entropy,
-                    first_s=config.reconnect_s,
-                    max_s=config.reconnect_max_s,
-                ),
+                backoff=self._backoff(),
                 clock=self._clock,
             )
         return endpoint
+
+    def _backoff(self) -> Backoff:
+        first_s, max_s = self._config.reconnect_s, self._config.reconnect_max_s
+        return Backoff(self._entropy, first_s=first_s, max_s=max_s)
 
     async def _connect(self, url: str, peer: Did) -> Channel:
         self._attempts += 1

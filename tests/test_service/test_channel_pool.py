@@ -521,6 +521,29 @@ async def test_channels_over_https_share_their_connections(
         await pool.close()
 
 
+async def test_attempts_over_https_stand_apart_too(ada, grace, resolver, tls):
+    url = f"https://localhost:{(port := free_port())}/sage"
+    service = sage.Service(
+        agent=grace,
+        resolver=resolver,
+        handler=echo,
+        config=ServiceConfig(https_endpoints=frozenset({url})),
+    )
+    async with sage.ChannelPool(
+        agent=ada,
+        resolver=resolver,
+        tls=tls.client,
+        config=ChannelPoolConfig(attempts=3, reconnect_s=0.1),
+        entropy=lambda size: b"\xff" * size,  # the whole bound
+    ) as pool:
+        async with serving(service, certificate=tls.certificate, port=port):
+            assert await pool.request(url, b"x", peer=GRACE) == b"echo:x"
+        began = time.monotonic()
+        with pytest.raises(ConnectFailed):
+            await pool.request(url, b"x", peer=GRACE)
+        assert time.monotonic() - began >= 0.3 - 0.01
+
+
 async def test_what_is_no_time_limit(pooled):
     pool = pooled()
     with pytest.raises(UsageError, match="timeout_s"):
