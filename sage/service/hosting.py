@@ -83,6 +83,9 @@ class _Http(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop()
         super().connection_lost(exc)
+        # uvicorn lets its timer run where the end was not clean, and all that there
+        # was of the connection waits for it.
+        self._unset_keepalive_if_required()
 
     def handle_events(self) -> None:
         super().handle_events()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import math
 import os
 import signal
 import socket
 import time
+import weakref
 from contextlib import AsyncExitStack
 
 import pytest
@@ -94,6 +96,30 @@ UPGRADE = (
     b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+
+
+async def test_nothing_is_left_of_a_connection_that_was_cut(tls):
+    requests = []
+
+    async def answering(scope, receive, send):
+        if scope["type"] == "http":
+            requests.append(weakref.ref(receive.__self__))
+            await respond_text(send, 200, "here")
+        else:
+            await app(scope, receive, send)
+
+    async with serving(answering, certificate=tls.certificate) as port:
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client
+        )
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"here")
+        writer.transport.abort()
+        # Sooner than a connection would be kept for the next request.
+        async with asyncio.timeout(2):
+            while requests[0]() is not None:
+                await asyncio.sleep(0.05)
+                gc.collect()
 
 
 # --- strangers ----------------------------------------------------------------------
