@@ -155,7 +155,7 @@ class Acceptance:
         )
         binding = secrets.binding
         secrets.wipe()
-        self._sessions.keep(Accepted(session, binding, responder))
+        self._sessions.keep(Accepted(session, binding, responder, used_at=now))
         logger.info("handshake with %s", request.did, extra=fields(Event.HANDSHAKE))
         return sign(response.with_data(completion), signing_key)
 

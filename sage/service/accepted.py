@@ -22,14 +22,14 @@ class Accepted:
         binding: what it is pinned to.
         responder: checks the deadline of its first record.
         confirmed: whether that was accepted.
-        used_at: when its last record was accepted; monotonic seconds.
+        used_at: when its last record was accepted, or it was made; monotonic seconds.
     """
 
     session: Session
     binding: Binding
     responder: Responder
+    used_at: float
     confirmed: bool = False
-    used_at: float = 0.0
 
     def close(self) -> None:
         """Wipe its keys. Idempotent."""

@@ -111,8 +111,8 @@ class ServiceConfig:
         max_https_requests: at once; a further one is refused. Half of them are for
             strangers, all together, and no peer has more than half.
         max_https_sessions: over HTTPS, in all; a further handshake is refused.
-        max_https_sessions_per_peer: of one peer; the one whose last use is the longest
-            ago gives way, before it those that were never used.
+        max_https_sessions_per_peer: of one peer; the one whose last use, or making, is
+            the longest ago gives way.
         max_https_handshakes: sessions that were never used; the oldest gives way.
         compression: what payloads are compressed with, off when empty: any of ``zstd``
             and ``gzip``, the best first. Requests may come in any; an answer

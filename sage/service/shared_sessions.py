@@ -4,7 +4,7 @@ A client may come over many connections, one after the other or at once, so its
 session is found by its id. What keeps the number bounded: sessions expire by
 themselves, a peer has only so many, those that were never used give way to newer
 ones, and beyond the whole number new ones are refused. Thus a flood of handshakes
-pushes out nothing but other handshakes.
+pushes out nothing but other handshakes, and sessions of the same peer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class SharedSessions:
 
     Args:
         max_sessions: how many there may be in all.
-        max_per_peer: how many of one peer; then its oldest that was never used gives
-            way, or the one whose last use is the longest ago.
+        max_per_peer: how many of one peer; then the one whose last use, or making, is
+            the longest ago gives way.
         max_unused: how many that were never used; then the oldest of these does.
         clock: for expiry.
         metrics: counts them.
@@ -74,11 +74,9 @@ class SharedSessions:
         self._manager.expire(self._clock.now())
         theirs = self._of_peer.get(accepted.binding.init_did, {})
         if len(theirs) >= self._max_per_peer:
-            unused = (one for one in theirs.values() if not one.confirmed)
             # Nobody tells us that a channel was closed, so the newest may be dead and
-            # the oldest busy.
-            stalest = min(theirs.values(), key=lambda one: one.used_at)
-            self.drop(next(unused, stalest))
+            # the oldest busy. One that was not used yet may be about to be.
+            self.drop(min(theirs.values(), key=lambda one: one.used_at))
         elif len(self._unused) >= self._max_unused:
             self.drop(next(iter(self._unused.values())))
         try:

@@ -53,7 +53,7 @@ async def test_what_the_carrier_adds_is_verified_before_anything_moves(
 ):
     established, accepted, acceptance = await shake_hands()
     request = sealed(ada, established, b"hello")
-    keys = []
+    keys, made_at = [], accepted.used_at
 
     def refuse(key):
         keys.append(key)
@@ -63,7 +63,7 @@ async def test_what_the_carrier_adds_is_verified_before_anything_moves(
         await acceptance.answer(request, verify=refuse)
     assert keys == [accepted.binding.init_key]
     assert not accepted.confirmed
-    assert not accepted.used_at
+    assert accepted.used_at == made_at
     # Nothing was used up: the very same bytes pass now.
     assert (await acceptance.answer(request))[0].success
 

@@ -95,21 +95,33 @@ async def test_of_those_never_used_the_oldest_gives_way(make, accept):
     assert not used.session.closed
 
 
-async def test_a_peer_has_only_so_many(make, accept):
-    store = make(max_per_peer=2)
-    used, unused, more, most = [await accept() for _ in range(4)]
-    store.keep(used)
-    store.confirm(used)
-    store.keep(unused)
-    store.keep(more)
-    assert unused.session.closed
-    store.confirm(more)
-    used.used_at, more.used_at = 2.0, 1.0
-    store.keep(most)
-    # All of them in use: then the one whose last use is the longest ago.
-    assert more.session.closed
-    assert not used.session.closed
-    assert len(store) == 2
+async def test_of_a_peer_the_one_gives_way_that_nobody_used_for_longest(make, accept):
+    store = make(max_per_peer=3)
+    busy, dead, new, newer, newest = [await accept() for _ in range(5)]
+    for accepted in (busy, dead, new):
+        store.keep(accepted)
+    for accepted in (busy, dead):
+        store.confirm(accepted)
+    busy.used_at, dead.used_at, new.used_at = 3.0, 1.0, 2.0
+    newer.used_at = newest.used_at = 4.0
+    store.keep(newer)
+    assert dead.session.closed
+    # It was never used; its client had more time for that than any other.
+    store.keep(newest)
+    assert new.session.closed
+    assert not any(one.session.closed for one in (busy, newer, newest))
+    assert len(store) == 3
+
+
+async def test_handshakes_of_one_peer_at_once_push_none_of_them_out(make, accept):
+    store = make(max_per_peer=4)
+    for accepted in [await accept() for _ in range(4)]:
+        store.keep(accepted)
+        store.confirm(accepted)
+    at_once = [await accept() for _ in range(3)]
+    for accepted in at_once:
+        store.keep(accepted)
+    assert not any(accepted.session.closed for accepted in at_once)
 
 
 async def test_keys_are_wiped_in_time_with_nobody_asking(make, accept, time):
