@@ -112,7 +112,7 @@ class ServiceConfig:
             strangers, all together, and no peer has more than half.
         max_https_sessions: over HTTPS, in all; a further handshake is refused.
         max_https_sessions_per_peer: of one peer; the one whose last use, or making, is
-            the longest ago gives way.
+            the longest ago gives way, and before it those that are nearly used up.
         max_https_handshakes: sessions that were never used; the oldest gives way.
         compression: what payloads are compressed with, off when empty: any of ``zstd``
             and ``gzip``, the best first. Requests may come in any; an answer

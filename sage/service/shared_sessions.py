@@ -13,6 +13,7 @@ import asyncio
 from collections import defaultdict
 
 from ..identity import PublicKey
+from ..limits import RENEW_AFTER_RECORDS, REQUEST_TIMEOUT_S
 from ..session import Session, SessionManager
 from ..transport.metrics import NO_METRICS, Metrics
 from ..types import Did, Role
@@ -28,7 +29,7 @@ class SharedSessions:
     Args:
         max_sessions: how many there may be in all.
         max_per_peer: how many of one peer; then the one whose last use, or making, is
-            the longest ago gives way.
+            the longest ago gives way, and before it those that have a successor.
         max_unused: how many that were never used; then the oldest of these does.
         clock: for expiry.
         metrics: counts them.
@@ -74,9 +75,7 @@ class SharedSessions:
         self._manager.expire(self._clock.now())
         theirs = self._of_peer.get(accepted.binding.init_did, {})
         if len(theirs) >= self._max_per_peer:
-            # Nobody tells us that a channel was closed, so the newest may be dead and
-            # the oldest busy. One that was not used yet may be about to be.
-            self.drop(min(theirs.values(), key=lambda one: one.used_at))
+            self.drop(min(theirs.values(), key=self._worth))
         elif len(self._unused) >= self._max_unused:
             self.drop(next(iter(self._unused.values())))
         try:
@@ -107,6 +106,18 @@ class SharedSessions:
             self._tick = None
         for accepted in list(self._accepted.values()):
             self.drop(accepted)
+
+    def _worth(self, accepted: Accepted) -> tuple[bool, float]:
+        """Return what a session is worth among those of its peer, for comparison.
+
+        Nobody tells us that a channel was closed, so the newest may be dead and the
+        oldest busy; one that was not used yet may be about to be. One that is nearly
+        used up has a successor, and no request under way once it was quiet for a
+        while: so a busy process takes nothing from the others of its agent.
+        """
+        quiet = self._clock.now() - accepted.used_at > REQUEST_TIMEOUT_S
+        is_over = quiet and accepted.session.received >= RENEW_AFTER_RECORDS
+        return not is_over, accepted.used_at
 
     def _expired(self, session: Session) -> None:
         accepted = self._accepted.get(session.id)

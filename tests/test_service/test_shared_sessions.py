@@ -8,8 +8,8 @@ import pytest
 
 import sage
 from sage.errors import Overloaded
-from sage.limits import SESSION_IDLE_S
-from sage.service import Clock
+from sage.limits import REQUEST_TIMEOUT_S, SESSION_IDLE_S
+from sage.service import Clock, shared_sessions
 from sage.service.shared_sessions import SharedSessions
 
 
@@ -111,6 +111,32 @@ async def test_of_a_peer_the_one_gives_way_that_nobody_used_for_longest(make, ac
     assert new.session.closed
     assert not any(one.session.closed for one in (busy, newer, newest))
     assert len(store) == 3
+
+
+async def test_a_session_that_has_a_successor_gives_way_first(
+    make, shake_hands, time, monkeypatch
+):
+    monkeypatch.setattr(shared_sessions, "RENEW_AFTER_RECORDS", 3)
+    store = make(max_per_peer=2)
+    (_, idle, _), (theirs, busy, _), (_, new, _), (_, newer, _) = [
+        await shake_hands() for _ in range(4)
+    ]
+    for accepted in (idle, busy):
+        store.keep(accepted)
+        store.confirm(accepted)
+    for _ in range(3):
+        busy.session.open(theirs.session.seal(b""))
+    time.ahead_s = REQUEST_TIMEOUT_S + 1
+    store.keep(new)
+    assert busy.session.closed
+    assert not idle.session.closed
+    # As long as requests may be under way in it, it is as good as any other.
+    for _ in range(3):
+        new.session.accept(new.session.received)
+    new.used_at = time.clock.now()
+    store.keep(newer)
+    assert idle.session.closed
+    assert not new.session.closed
 
 
 async def test_handshakes_of_one_peer_at_once_push_none_of_them_out(make, accept):
