@@ -103,7 +103,7 @@ def _use_libcrypto() -> tuple[str | None, str]:
         OpenSSL's version, or ``None``; and why.
     """
     try:
-        from ._openssl import find
+        from ._openssl import find, find_algorithms
     # Built without _hashlib or ctypes; or ctypes, which opens a library when imported,
     # may not, or finds no memory that it may both write and execute.
     except Exception as exc:
@@ -114,7 +114,9 @@ def _use_libcrypto() -> tuple[str | None, str]:
     from . import _core
 
     try:
-        _core.load_libcrypto(library.addresses)
+        _core.load_libcrypto(
+            library.addresses["ERR_clear_error"], find_algorithms(library)
+        )
         known_answers.check(
             Engine(
                 "libcrypto",

@@ -1217,9 +1217,9 @@ cdef class SessionCore:
             extra,
         )
         if sealing:
-            right = seal_record(aead.context, record, aad, aad_bytes)
+            right = seal_record(&aead.context, record, aad, aad_bytes)
         else:
-            record.verdict = open_record(aead.context, record, aad, aad_bytes)
+            record.verdict = open_record(&aead.context, record, aad, aad_bytes)
             right = record.verdict != FAILED
             if record.verdict != GENUINE:
                 sage_wipe(record.target, record.size)
@@ -1253,7 +1253,7 @@ cdef class SessionCore:
         write_aad(aad, plan, &self.block[BOUND], direction, 0, extra)
         if total < UNLOCKED_MIN_BYTES and not aead.busy:
             right = run_records(
-                aead.context, sealing, records, count, aad, aad_bytes, plan.seq_at
+                &aead.context, sealing, records, count, aad, aad_bytes, plan.seq_at
             )
         elif threads > 1 and count > 1:
             return self.share(
@@ -1266,7 +1266,7 @@ cdef class SessionCore:
             aead.busy = True
             with nogil:
                 right = run_records(
-                    aead.context, sealing, records, count, aad, aad_bytes, plan.seq_at
+                    &aead.context, sealing, records, count, aad, aad_bytes, plan.seq_at
                 )
             aead.busy = False
         if not right:
@@ -1563,7 +1563,7 @@ cdef bytes digest_of(bytes data):
         return sha256(data)
     cdef bytes digest = PyBytes_FromStringAndSize(NULL, KEY_BYTES)
     if not sha256_into(
-        PyBytes_AS_STRING(data),
+        <const uint8_t *>PyBytes_AS_STRING(data),
         PyBytes_GET_SIZE(data),
         <uint8_t *>PyBytes_AS_STRING(digest),
     ):

@@ -1,8 +1,11 @@
-# The engine `libcrypto`: OpenSSL's EVP functions, called through their addresses.
+# The engine `libcrypto`: the functions of OpenSSL's provider, called through their
+# addresses.
 #
-# Part of `_core.pyx`, which includes it. Every return code is checked. What fails for
-# another reason than a forged tag has found no memory; OpenSSL has no other reason once
-# the answers were found right, which `_accel` sees to before anything here is used.
+# Part of `_core.pyx`, which includes it. Providers and their functions are documented
+# in provider-cipher(7) and provider-digest(7); EVP, which stands above them, costs a
+# fifth of a short record. Every return code is checked. What fails for another reason
+# than a forged tag has found no memory; OpenSSL has no other reason once the answers
+# were found right, which `_accel` sees to before anything here is used.
 
 cdef extern from *:
     """
@@ -29,80 +32,75 @@ cdef extern from *:
     const unsigned int SAGE_OCTET_STRING
 
 ctypedef void (*ClearErrors)() noexcept nogil
-ctypedef void *(*Fetch)(void *, const char *, const char *) noexcept nogil
-ctypedef void *(*New)() noexcept nogil
-ctypedef void (*Free)(void *) noexcept nogil
+ctypedef void *(*NewContext)(void *provider) noexcept nogil
+ctypedef void (*FreeContext)(void *) noexcept nogil
 ctypedef int (*CipherInit)(
-    void *, void *, const uint8_t *, const uint8_t *, int, void *
+    void *, const uint8_t *key, size_t, const uint8_t *nonce, size_t, const sage_param *
 ) noexcept nogil
-ctypedef int (*CipherUpdate)(
-    void *, uint8_t *, const uint8_t *, unsigned int
+ctypedef int (*CipherWork)(
+    void *, uint8_t *out, size_t *written, size_t room, const uint8_t *data, size_t
 ) noexcept nogil
-ctypedef int (*CipherFinal)(void *, uint8_t *, int *) noexcept nogil
-ctypedef int (*CipherParams)(void *, sage_param *) noexcept nogil
-ctypedef int (*DigestInit)(void *, void *, void *) noexcept nogil
-ctypedef int (*DigestUpdate)(void *, const void *, size_t) noexcept nogil
-ctypedef int (*DigestFinal)(void *, uint8_t *, unsigned int *) noexcept nogil
+ctypedef int (*Final)(void *, uint8_t *out, size_t *written, size_t room) noexcept nogil
+ctypedef int (*GetParams)(void *, sage_param *) noexcept nogil
+ctypedef int (*DigestInit)(void *, const sage_param *) noexcept nogil
+ctypedef int (*DigestUpdate)(void *, const uint8_t *data, size_t) noexcept nogil
+
+cdef struct Cipher:
+    void *provider
+    NewContext newctx
+    FreeContext freectx
+    CipherInit encrypt_init
+    CipherInit decrypt_init
+    CipherWork cipher
+    Final final
+    GetParams get_ctx_params
 
 cdef struct Libcrypto:
     ClearErrors ERR_clear_error
-    New EVP_CIPHER_CTX_new
-    Free EVP_CIPHER_CTX_free
-    CipherInit EVP_CipherInit_ex2
-    CipherUpdate EVP_Cipher
-    CipherFinal EVP_CipherFinal_ex
-    CipherParams EVP_CIPHER_CTX_get_params
-    CipherParams EVP_CIPHER_CTX_set_params
-    DigestInit EVP_DigestInit_ex2
-    DigestUpdate EVP_DigestUpdate
-    DigestFinal EVP_DigestFinal_ex
-    void *chacha20poly1305
-    void *aes_256_gcm
+    Cipher chacha20poly1305
+    Cipher aes_256_gcm
+    DigestInit hash_init
+    DigestUpdate hash_update
+    Final hash_final
     void *hashing  # the one context, SHA-256, for whoever holds the GIL
 
-cdef Libcrypto _evp
+cdef Libcrypto _ossl
 cdef bint _libcrypto = False  # whether new keys go to this engine
 
 
-def load_libcrypto(addresses):
-    """Take the addresses of `_openssl.FUNCTIONS`, and fetch the algorithms.
+def load_libcrypto(clear_errors, algorithms):
+    """Take the addresses that `_openssl.find_algorithms` has found.
 
     Raises:
-        ConfigError: this OpenSSL has not all of them, as under a FIPS policy.
+        ConfigError: OpenSSL does not begin a digest.
     """
-    _evp.ERR_clear_error = <ClearErrors>address(addresses, "ERR_clear_error")
-    _evp.EVP_CIPHER_CTX_new = <New>address(addresses, "EVP_CIPHER_CTX_new")
-    _evp.EVP_CIPHER_CTX_free = <Free>address(addresses, "EVP_CIPHER_CTX_free")
-    _evp.EVP_CipherInit_ex2 = <CipherInit>address(addresses, "EVP_CipherInit_ex2")
-    _evp.EVP_Cipher = <CipherUpdate>address(addresses, "EVP_Cipher")
-    _evp.EVP_CipherFinal_ex = <CipherFinal>address(addresses, "EVP_CipherFinal_ex")
-    _evp.EVP_CIPHER_CTX_get_params = <CipherParams>address(
-        addresses, "EVP_CIPHER_CTX_get_params"
+    _ossl.ERR_clear_error = <ClearErrors>address(clear_errors)
+    load_cipher(&_ossl.chacha20poly1305, algorithms["ChaCha20-Poly1305"])
+    load_cipher(&_ossl.aes_256_gcm, algorithms["AES-256-GCM"])
+    found = algorithms["SHA256"]
+    _ossl.hash_init = <DigestInit>address(found["init"])
+    _ossl.hash_update = <DigestUpdate>address(found["update"])
+    _ossl.hash_final = <Final>address(found["final"])
+    # Made once and kept: it lives as long as the process.
+    cdef void *hashing = (<NewContext>address(found["newctx"]))(
+        <void *><uintptr_t>found["provider"]
     )
-    _evp.EVP_CIPHER_CTX_set_params = <CipherParams>address(
-        addresses, "EVP_CIPHER_CTX_set_params"
-    )
-    _evp.EVP_DigestInit_ex2 = <DigestInit>address(addresses, "EVP_DigestInit_ex2")
-    _evp.EVP_DigestUpdate = <DigestUpdate>address(addresses, "EVP_DigestUpdate")
-    _evp.EVP_DigestFinal_ex = <DigestFinal>address(addresses, "EVP_DigestFinal_ex")
-    fetch_cipher = <Fetch>address(addresses, "EVP_CIPHER_fetch")
-    fetch_digest = <Fetch>address(addresses, "EVP_MD_fetch")
-    new_digest = <New>address(addresses, "EVP_MD_CTX_new")
-    # Fetched once and kept: they live as long as the process.
-    _evp.chacha20poly1305 = fetch_cipher(NULL, b"ChaCha20-Poly1305", NULL)
-    _evp.aes_256_gcm = fetch_cipher(NULL, b"AES-256-GCM", NULL)
-    cdef void *hashing = new_digest()
-    cdef void *sha256_algorithm = fetch_digest(NULL, b"SHA256", NULL)
-    if (
-        _evp.chacha20poly1305 is NULL
-        or _evp.aes_256_gcm is NULL
-        or hashing is NULL
-        or sha256_algorithm is NULL
-        or _evp.EVP_DigestInit_ex2(hashing, sha256_algorithm, NULL) != 1
-    ):
-        _evp.ERR_clear_error()
-        raise ConfigError("this OpenSSL lacks an algorithm that sage needs")
-    _evp.hashing = hashing
+    if hashing is NULL or _ossl.hash_init(hashing, NULL) != 1:
+        _ossl.ERR_clear_error()
+        raise ConfigError("OpenSSL does not begin a digest")
+    _ossl.hashing = hashing
+
+
+cdef int load_cipher(Cipher *cipher, found) except -1:
+    cipher.provider = <void *><uintptr_t>found["provider"]
+    cipher.newctx = <NewContext>address(found["newctx"])
+    cipher.freectx = <FreeContext>address(found["freectx"])
+    cipher.encrypt_init = <CipherInit>address(found["encrypt_init"])
+    cipher.decrypt_init = <CipherInit>address(found["decrypt_init"])
+    cipher.cipher = <CipherWork>address(found["cipher"])
+    cipher.final = <Final>address(found["final"])
+    cipher.get_ctx_params = <GetParams>address(found["get_ctx_params"])
+    return 0
 
 
 def use_libcrypto(bint yes):
@@ -117,17 +115,17 @@ def use_libcrypto(bint yes):
 
 
 cdef int require_libcrypto() except -1:
-    if _evp.hashing is NULL:
+    if _ossl.hashing is NULL:
         raise UsageError("no libcrypto was loaded")
     return 0
 
 
-cdef void *address(addresses, name) except NULL:
-    return <void *><uintptr_t>addresses[name]
+cdef void *address(number) except NULL:
+    return <void *><uintptr_t>number
 
 
 cdef int refuse_memory() except -1:
-    _evp.ERR_clear_error()  # others look at this thread's queue
+    _ossl.ERR_clear_error()  # others look at this thread's queue
     raise MemoryError("OpenSSL found no memory")
 
 
@@ -154,6 +152,11 @@ cdef struct Record:
     Opened verdict
 
 
+cdef struct Context:
+    const Cipher *cipher
+    void *state
+
+
 @cython.final
 @cython.no_gc
 cdef class Aead:
@@ -163,22 +166,23 @@ cdef class Aead:
     last function of OpenSSL's needs nothing else; whoever lets go of it says ``busy``.
     """
 
-    cdef void *context
+    cdef Context context
     cdef object bulk  # the same key in `cryptography`, once there was a use for it
     cdef bint busy
 
     def __dealloc__(self):
-        if self.context is not NULL:
-            _evp.EVP_CIPHER_CTX_free(self.context)  # wipes the key
+        if self.context.state is not NULL:
+            self.context.cipher.freectx(self.context.state)  # wipes the key
 
 
 cdef Aead new_aead(bint is_aes, bint sealing, const uint8_t *key):
     cdef Aead aead = Aead.__new__(Aead)
-    aead.context = _evp.EVP_CIPHER_CTX_new()
-    if aead.context is NULL or _evp.EVP_CipherInit_ex2(
-        aead.context,
-        _evp.aes_256_gcm if is_aes else _evp.chacha20poly1305,
-        key, NULL, sealing, NULL,
+    cdef Cipher *cipher = &_ossl.aes_256_gcm if is_aes else &_ossl.chacha20poly1305
+    aead.context.cipher = cipher
+    aead.context.state = cipher.newctx(cipher.provider)
+    cdef CipherInit begin = cipher.encrypt_init if sealing else cipher.decrypt_init
+    if aead.context.state is NULL or begin(
+        aead.context.state, key, KEY_BYTES, NULL, 0, NULL
     ) != 1:
         refuse_memory()
     return aead
@@ -198,56 +202,63 @@ cdef inline void tag_at(sage_param *params, uint8_t *tag) noexcept nogil:
 
 
 cdef bint seal_record(
-    void *context, const Record *record, const uint8_t *aad, Py_ssize_t aad_bytes
+    const Context *context, const Record *record, const uint8_t *aad, size_t aad_bytes
 ) noexcept nogil:
     """Write ciphertext and tag; return whether that was possible."""
+    cdef const Cipher *cipher = context.cipher
     cdef sage_param tag[2]
     cdef uint8_t nothing[TAG_BYTES]
-    cdef int size = <int>record.size
-    cdef int rest = 0
+    cdef size_t size = <size_t>record.size
+    cdef size_t bound = 0, written = 0, rest = 0
     tag_at(tag, record.target + size)
-    # `EVP_Cipher` is `EVP_EncryptUpdate` without its tests for overlap: source and
-    # target are apart, or the same. It gives what was written, or -1.
     return (
-        _evp.EVP_CipherInit_ex2(context, NULL, NULL, record.nonce, 1, NULL) == 1
-        and _evp.EVP_Cipher(context, NULL, aad, <unsigned int>aad_bytes) == aad_bytes
+        cipher.encrypt_init(
+            context.state, NULL, 0, record.nonce, NONCE_BYTES, NULL
+        ) == 1
+        and cipher.cipher(context.state, NULL, &bound, aad_bytes, aad, aad_bytes) == 1
+        and bound == aad_bytes
         and (
             size == 0
-            or _evp.EVP_Cipher(
-                context, record.target, record.source, <unsigned int>size
-            ) == size
+            or cipher.cipher(
+                context.state, record.target, &written, size, record.source, size
+            ) == 1
         )
-        and _evp.EVP_CipherFinal_ex(context, nothing, &rest) == 1
-        and _evp.EVP_CIPHER_CTX_get_params(context, tag) == 1
+        and written == size
+        and cipher.final(context.state, nothing, &rest, TAG_BYTES) == 1
+        and cipher.get_ctx_params(context.state, tag) == 1
     )
 
 
 cdef Opened open_record(
-    void *context, const Record *record, const uint8_t *aad, Py_ssize_t aad_bytes
+    const Context *context, const Record *record, const uint8_t *aad, size_t aad_bytes
 ) noexcept nogil:
     """Write a plaintext, and say whether it may be believed."""
+    cdef const Cipher *cipher = context.cipher
     cdef sage_param tag[2]
     cdef uint8_t nothing[TAG_BYTES]
     cdef uint8_t sent[TAG_BYTES]
-    cdef int size = <int>record.size
-    cdef int rest = 0
+    cdef size_t size = <size_t>record.size
+    cdef size_t bound = 0, written = 0, rest = 0
     memcpy(sent, record.source + size, TAG_BYTES)
     tag_at(tag, sent)
     if (
-        _evp.EVP_CipherInit_ex2(context, NULL, NULL, record.nonce, 0, NULL) != 1
-        or _evp.EVP_CIPHER_CTX_set_params(context, tag) != 1
-        or _evp.EVP_Cipher(context, NULL, aad, <unsigned int>aad_bytes) != aad_bytes
+        cipher.decrypt_init(
+            context.state, NULL, 0, record.nonce, NONCE_BYTES, tag
+        ) != 1
+        or cipher.cipher(context.state, NULL, &bound, aad_bytes, aad, aad_bytes) != 1
+        or bound != aad_bytes
         or (
             size != 0
-            and _evp.EVP_Cipher(
-                context, record.target, record.source, <unsigned int>size
-            ) != size
+            and cipher.cipher(
+                context.state, record.target, &written, size, record.source, size
+            ) != 1
         )
+        or written != size
     ):
         return FAILED
-    if _evp.EVP_CipherFinal_ex(context, nothing, &rest) == 1:
+    if cipher.final(context.state, nothing, &rest, TAG_BYTES) == 1:
         return GENUINE
-    _evp.ERR_clear_error()
+    _ossl.ERR_clear_error()
     return FORGED
 
 
@@ -296,7 +307,7 @@ cdef bint bulk_trial() except? True:
     record.size = BULK_TRIAL_BYTES
     for _ in range(BULK_TRIALS):
         began = sage_monotonic()
-        if not seal_record(ours.context, &record, record.nonce, NONCE_BYTES):
+        if not seal_record(&ours.context, &record, record.nonce, NONCE_BYTES):
             refuse_memory()
         here = min(here, sage_monotonic() - began)
         began = sage_monotonic()
@@ -334,7 +345,7 @@ class LibcryptoAead:
         record.target = <uint8_t *>PyBytes_AS_STRING(sealed)
         record.size = len(plain)
         if not seal_record(
-            aead.context, &record, <const uint8_t *>PyBytes_AS_STRING(extra), len(extra)
+            &aead.context, &record, <const uint8_t *>PyBytes_AS_STRING(extra), len(extra)
         ):
             refuse_memory()
         return sealed
@@ -356,7 +367,7 @@ class LibcryptoAead:
         record.target = <uint8_t *>PyBytes_AS_STRING(plain)
         record.size = len(plain)
         cdef Opened verdict = open_record(
-            aead.context, &record, <const uint8_t *>PyBytes_AS_STRING(extra), len(extra)
+            &aead.context, &record, <const uint8_t *>PyBytes_AS_STRING(extra), len(extra)
         )
         if verdict == FAILED:
             refuse_memory()
@@ -375,13 +386,24 @@ cdef int copy_nonce(Record *record, nonce) except -1:
 
 # --- key derivation; the caller holds the GIL -------------------------------------
 
-cdef bint sha256_into(const void *data, Py_ssize_t size, uint8_t *digest) noexcept:
-    cdef void *context = _evp.hashing
+cdef inline bint begin_hash() noexcept:
+    return _ossl.hash_init(_ossl.hashing, NULL) == 1
+
+
+cdef inline bint add_to_hash(const uint8_t *data, Py_ssize_t size) noexcept:
+    return _ossl.hash_update(_ossl.hashing, data, <size_t>size) == 1
+
+
+cdef inline bint end_hash(uint8_t *digest) noexcept:
+    cdef size_t written = 0
     return (
-        _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1
-        and _evp.EVP_DigestUpdate(context, data, size) == 1
-        and _evp.EVP_DigestFinal_ex(context, digest, NULL) == 1
+        _ossl.hash_final(_ossl.hashing, digest, &written, KEY_BYTES) == 1
+        and written == KEY_BYTES
     )
+
+
+cdef bint sha256_into(const uint8_t *data, Py_ssize_t size, uint8_t *digest) noexcept:
+    return begin_hash() and add_to_hash(data, size) and end_hash(digest)
 
 
 cdef struct HmacKey:
@@ -414,26 +436,22 @@ cdef bint set_hmac_key(HmacKey *key, const uint8_t *secret, Py_ssize_t size) noe
 
 
 cdef inline bint start_hmac(const HmacKey *key) noexcept:
-    return (
-        _evp.EVP_DigestInit_ex2(_evp.hashing, NULL, NULL) == 1
-        and _evp.EVP_DigestUpdate(_evp.hashing, key.inner, HASH_BLOCK_BYTES) == 1
-    )
+    return begin_hash() and add_to_hash(key.inner, HASH_BLOCK_BYTES)
 
 
 cdef inline bint finish_hmac(const HmacKey *key, uint8_t *tag) noexcept:
-    cdef void *context = _evp.hashing
     return (
-        _evp.EVP_DigestFinal_ex(context, tag, NULL) == 1
-        and _evp.EVP_DigestInit_ex2(context, NULL, NULL) == 1
-        and _evp.EVP_DigestUpdate(context, key.outer, HASH_BLOCK_BYTES) == 1
-        and _evp.EVP_DigestUpdate(context, tag, KEY_BYTES) == 1
-        and _evp.EVP_DigestFinal_ex(context, tag, NULL) == 1
+        end_hash(tag)
+        and begin_hash()
+        and add_to_hash(key.outer, HASH_BLOCK_BYTES)
+        and add_to_hash(tag, KEY_BYTES)
+        and end_hash(tag)
     )
 
 
 cdef inline bint forget_hash() noexcept:
-    """Start another digest: the state of the last is its result, perhaps a key."""
-    return _evp.EVP_DigestInit_ex2(_evp.hashing, NULL, NULL) == 1
+    """Begin another digest: the state of the last is its result, perhaps a key."""
+    return begin_hash()
 
 
 cdef bint expand_into(
@@ -446,7 +464,6 @@ cdef bint expand_into(
     """Write HKDF-Expand of a 32-byte key (RFC 5869, 2.3), which may lie where it goes."""
     cdef HmacKey key
     cdef uint8_t block[KEY_BYTES]
-    cdef void *context = _evp.hashing
     cdef uint8_t counter = 0
     cdef Py_ssize_t done = 0, share
     cdef bint right = set_hmac_key(&key, prk, KEY_BYTES)
@@ -454,9 +471,9 @@ cdef bint expand_into(
         counter += 1
         right = (
             start_hmac(&key)
-            and (done == 0 or _evp.EVP_DigestUpdate(context, block, KEY_BYTES) == 1)
-            and _evp.EVP_DigestUpdate(context, info, info_bytes) == 1
-            and _evp.EVP_DigestUpdate(context, &counter, 1) == 1
+            and (done == 0 or add_to_hash(block, KEY_BYTES))
+            and add_to_hash(info, info_bytes)
+            and add_to_hash(&counter, 1)
             and finish_hmac(&key, block)
         )
         if right:  # else the key that is there stays there
@@ -512,7 +529,7 @@ def libcrypto_hmac_into(key, data, out):
             right = (
                 set_hmac_key(&pads, <const uint8_t *>secret.buf, secret.len)
                 and start_hmac(&pads)
-                and _evp.EVP_DigestUpdate(_evp.hashing, message.buf, message.len) == 1
+                and add_to_hash(<const uint8_t *>message.buf, message.len)
                 and finish_hmac(&pads, tag)
             )
             if right:

@@ -3,7 +3,7 @@
 # Part of `_core.pyx`, which includes it.
 
 cdef bint run_records(
-    void *context,
+    const Context *context,
     bint sealing,
     Record *records,
     Py_ssize_t count,
@@ -52,7 +52,7 @@ cdef class Share:
         cdef Py_ssize_t aad_bytes = PyBytes_GET_SIZE(self.aad)
         with nogil:
             self.right = run_records(
-                self.aead.context, self.sealing, self.records, self.count,
+                &self.aead.context, self.sealing, self.records, self.count,
                 aad, aad_bytes, self.seq_at,
             )
         self.working.release()

@@ -10,6 +10,7 @@ from typing import Any
 
 from sage import _core_py as pure
 from sage._accel import backend
+from sage._openssl import find_algorithms
 
 from .faults import LIBRARY
 
@@ -56,7 +57,9 @@ def _kernels() -> list[Kernels]:
         found.append(Kernels("cryptography", _core))
         if LIBRARY is not None:
             if backend()["engine"] != "libcrypto":
-                _core.load_libcrypto(LIBRARY.addresses)
+                _core.load_libcrypto(
+                    LIBRARY.addresses["ERR_clear_error"], find_algorithms(LIBRARY)
+                )
             found.append(Kernels("libcrypto", _core, direct=True))
     return found
 

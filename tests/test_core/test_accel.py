@@ -143,29 +143,48 @@ def exchanged(name: str, gives: str) -> str:
 
 # What OpenSSL may do wrong from the start; each exchanges one of its functions.
 FAULTS = {
-    "every tag is genuine": exchanged("EVP_CipherFinal_ex", "real(*given) | 1"),
-    "no tag is": exchanged("EVP_CipherFinal_ex", "0"),
-    "a cipher does not start": exchanged("EVP_CipherInit_ex2", "0"),
-    "a cipher says it failed": exchanged("EVP_CipherInit_ex2", "-1"),
-    "nothing is encrypted": exchanged("EVP_Cipher", "given[-1]"),
-    "less is encrypted": exchanged("EVP_Cipher", "real(*given) - 1"),
-    "updates fail": exchanged("EVP_Cipher", "-1"),
-    "there is no tag": exchanged("EVP_CIPHER_CTX_get_params", "0"),
-    "a tag is not written": exchanged("EVP_CIPHER_CTX_get_params", "1"),
-    "a tag is not taken": exchanged("EVP_CIPHER_CTX_set_params", "0"),
-    "there is no context": exchanged("EVP_CIPHER_CTX_new", "None"),
-    "there is no hash": exchanged("EVP_MD_CTX_new", "None"),
+    "every tag is genuine": exchanged("cipher.final", "real(*given) | 1"),
+    "no tag is": exchanged("cipher.final", "0"),
+    "a cipher does not start": exchanged("cipher.encrypt_init", "0"),
+    "a cipher says it failed": exchanged("cipher.encrypt_init", "-1"),
+    "an opening cipher does not start": exchanged("cipher.decrypt_init", "0"),
+    "nothing is encrypted": """
+def cipher(real, context, out, written, room, data, size):
+    N.from_address(written).value = size
+    return 1
+exchange("cipher.cipher", cipher)
+""",
+    "less is encrypted": """
+def cipher(real, context, out, written, room, data, size):
+    done = real(context, out, written, room, data, size)
+    N.from_address(written).value = size - 1
+    return done
+exchange("cipher.cipher", cipher)
+""",
+    "updates fail": exchanged("cipher.cipher", "0"),
+    "there is no tag": exchanged("cipher.get_ctx_params", "0"),
+    "a tag is not written": exchanged("cipher.get_ctx_params", "1"),
+    "there is no context": exchanged("cipher.newctx", "None"),
+    "there is no hash": exchanged("digest.newctx", "None"),
     "there is no SHA-256": exchanged("EVP_MD_fetch", "None"),
-    "hashes fail": exchanged("EVP_DigestFinal_ex", "0"),
-    "hashes take nothing": exchanged("EVP_DigestUpdate", "0"),
-    "hashes leave all out": exchanged("EVP_DigestUpdate", "1"),
-    "hashes do not start": exchanged("EVP_DigestInit_ex2", "0"),
+    "a provider has no algorithm": exchanged("OSSL_PROVIDER_query_operation", "None"),
+    "hashes fail": exchanged("digest.final", "0"),
+    "hashes take nothing": exchanged("digest.update", "0"),
+    "hashes leave all out": exchanged("digest.update", "1"),
+    "hashes do not start": exchanged("digest.init", "0"),
     "hashes are wrong": """
-def final(real, context, digest, size):
-    done = real(context, digest, size)
+def final(real, context, digest, written, room):
+    done = real(context, digest, written, room)
     ctypes.c_uint8.from_address(digest).value ^= 1
     return done
-exchange("EVP_DigestFinal_ex", final)
+exchange("digest.final", final)
+""",
+    "hashes are short": """
+def final(real, context, digest, written, room):
+    done = real(context, digest, written, room)
+    N.from_address(written).value = 28
+    return done
+exchange("digest.final", final)
 """,
     # A policy of FIPS 140 knows no ChaCha20; another may lack the other.
     **{
@@ -182,7 +201,7 @@ WARNING = f"{WHY} is not used: "
 @needs_libcrypto
 def test_the_faults_work_only_where_they_are_asked_for():
     assert answer(PRELUDE + REPORT).endswith(WHY)
-    changed = "exchange('EVP_Cipher', lambda real, *given: real(*given))\n"
+    changed = "exchange('cipher.cipher', lambda real, *given: real(*given))\n"
     assert answer(PRELUDE + changed + REPORT).endswith(WHY)
 
 

@@ -13,15 +13,15 @@ from .faults import PRELUDE, answer, needs_libcrypto
 pytestmark = needs_libcrypto
 
 FAILING = {
-    "EVP_CIPHER_CTX_new": "None",
-    "EVP_CipherInit_ex2": "0",
-    "EVP_Cipher": "-1",
-    "EVP_CipherFinal_ex": "0",
-    "EVP_CIPHER_CTX_get_params": "0",
-    "EVP_CIPHER_CTX_set_params": "0",
-    "EVP_DigestInit_ex2": "0",
-    "EVP_DigestUpdate": "0",
-    "EVP_DigestFinal_ex": "0",
+    "cipher.newctx": "None",
+    "cipher.encrypt_init": "0",
+    "cipher.decrypt_init": "0",
+    "cipher.cipher": "0",
+    "cipher.final": "0",
+    "cipher.get_ctx_params": "0",
+    "digest.init": "0",
+    "digest.update": "0",
+    "digest.final": "0",
 }
 
 SETTING = """
@@ -232,12 +232,12 @@ print(total)
 def test_each_call_that_fails(name, what):
     setting = SETTING.replace("NAME", name).replace("VALUE", FAILING[name])
     # Of a tag's last function nobody can say whether it is a forgery or a failure.
-    setting += f"forgeries = {name == 'EVP_CipherFinal_ex'}\n"
+    setting += f"forgeries = {name == 'cipher.final'}\n"
     # A batch that reaches a new generation derives a key between its records.
-    setting += f"settling = {name.startswith('EVP_Digest')}\n"
+    setting += f"settling = {name.startswith('digest')}\n"
     total = int(answer(PRELUDE + setting + globals()[what]))
-    hashes, seals = name.startswith("EVP_Digest"), name == "EVP_CIPHER_CTX_get_params"
-    opens = name == "EVP_CIPHER_CTX_set_params"
+    hashes, opens = name.startswith("digest"), name == "cipher.decrypt_init"
+    seals = name in ("cipher.encrypt_init", "cipher.get_ctx_params")
     expected = {
         "MAKING": hashes,
         "DERIVING": hashes,

@@ -13,7 +13,8 @@ import pytest
 
 from sage import _openssl
 from sage._crypto import extension_file
-from sage._openssl import FUNCTIONS
+from sage._openssl import FUNCTIONS, _Algorithm, _Function
+from sage.errors import ConfigError
 
 from .faults import answer, needs_libcrypto
 
@@ -69,6 +70,94 @@ def test_what_is_found_here():
         assert library.version == f"{major}.{minor}.{patch}"
 
 
+@needs_libcrypto
+def test_the_algorithms_that_are_found_here():
+    library, _ = _openssl.find()
+    assert library is not None
+    found = _openssl.find_algorithms(library)
+    assert list(found) == ["ChaCha20-Poly1305", "AES-256-GCM", "SHA256"]
+    for addresses in found.values():
+        assert all(addresses.values())
+    assert found["SHA256"].keys() == {"provider", *_openssl._DIGEST}
+    one, other = found["ChaCha20-Poly1305"], found["AES-256-GCM"]
+    assert one.keys() == other.keys() == {"provider", *_openssl._CIPHER}
+    assert one["newctx"] != other["newctx"]
+
+
+def table(*algorithms: tuple[bytes, dict[int, int]]) -> Any:
+    """Return a provider's table, as it lies in memory; it ends where OpenSSL's do."""
+    functions = [
+        (_Function * (len(given) + 2))(*given.items(), (0, None), (5, 5))
+        for _, given in algorithms
+    ]
+    rows = [
+        (names, b"provider=default", functions[row], None)
+        for row, (names, _) in enumerate(algorithms)
+    ]
+    last = (_Algorithm * (len(rows) + 2))(*rows, (None, None, None, None))
+    last[len(rows) + 1] = (b"BEYOND", None, functions[0], None)
+    return last
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("A", {1: 11}),
+        ("b", {1: 21, 2: 22}),
+        ("B-alias", {1: 21, 2: 22}),
+        ("1.2.3", {1: 21, 2: 22}),
+        ("alias", {}),
+        ("2.3", {}),
+        ("", {}),
+        ("BEYOND", {}),
+    ],
+)
+def test_an_algorithm_is_found_by_any_of_its_names(name, found):
+    given = table(
+        (b"a", {1: 11}),
+        (b"B:b-ALIAS:1.2.3", {1: 21, 2: 22}),
+        (b"b", {1: 31}),  # of other properties, and later
+    )
+    assert _openssl._functions(given, name) == found
+    assert _openssl._functions(None, name) == {}
+
+
+@needs_libcrypto
+@pytest.mark.parametrize(
+    ("changed", "missing"),
+    [
+        ({"_CIPHER": {"newctx": 1, "mix": 4711}}, "ChaCha20-Poly1305 with all of"),
+        ({"_DIGEST": {"newctx": 1, "mix": 4711}}, "SHA256 with all of its functions"),
+        ({"_CIPHERS": 4711}, "ChaCha20-Poly1305 with all of its functions"),
+    ],
+)
+def test_what_a_provider_lacks_is_told(monkeypatch, changed, missing):
+    library, _ = _openssl.find()
+    for name, value in changed.items():
+        monkeypatch.setattr(_openssl, name, value)
+    with pytest.raises(ConfigError, match=f"this OpenSSL has no {missing}"):
+        _openssl.find_algorithms(library)
+
+
+@needs_libcrypto
+def test_an_algorithm_that_is_not_there_leaves_no_error_behind():
+    """Others of this thread look at the queue: the ssl module would report it."""
+    code = """
+import sage._openssl as openssl
+library, _ = openssl.find()
+try:
+    openssl._algorithm(library, "CIPHER", "NO-SUCH-CIPHER")
+except LookupError:
+    assert library.handle.ERR_peek_error()
+openssl._algorithm = lambda *_: (_ for _ in ()).throw(LookupError("one"))
+try:
+    openssl.find_algorithms(library)
+except openssl.ConfigError as exc:
+    print(exc, library.handle.ERR_peek_error())
+"""
+    assert answer(code) == "this OpenSSL has no one 0"
+
+
 def test_the_functions_are_those_of_the_bindings():
     """Each is asked for once, and each that the compiled core calls is among them."""
     assert list(FUNCTIONS) == sorted(set(FUNCTIONS))
@@ -108,10 +197,10 @@ def test_versions_that_are_taken(opened, number, version):
             Fake(0x30000000, "OpenSSL_version_num"),
             "OpenSSL_version_num is not to be seen",
         ),
-        (Fake(0x30000000, "EVP_Cipher"), "EVP_Cipher is not to be seen"),
+        (Fake(0x30000000, "EVP_MD_fetch"), "EVP_MD_fetch is not to be seen"),
         (
-            Fake(0x30000000, "EVP_CipherInit_ex2"),
-            "EVP_CipherInit_ex2 is not to be seen",
+            Fake(0x30000000, "OSSL_PROVIDER_query_operation"),
+            "OSSL_PROVIDER_query_operation is not to be seen",
         ),
         (Fake(0x1010117F), "version 1.1.23 is older than 3.0"),
         (Fake(0x20000000), "version 2.0.0 is older than 3.0"),  # LibreSSL, always
@@ -134,10 +223,10 @@ def test_why_one_is_not_taken(opened, first, reason):
 
 def test_a_function_without_an_address(opened):
     broken = Fake(0x30000000)
-    broken.EVP_Cipher = NOTHING()
+    broken.EVP_MD_fetch = NOTHING()
     opened(broken, broken)
     why = _openssl.find()[1]
-    assert why.count("EVP_Cipher has no address") == 2
+    assert why.count("EVP_MD_fetch has no address") == 2
 
 
 def test_files_that_are_no_library(tmp_path):
