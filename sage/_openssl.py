@@ -159,7 +159,7 @@ def _algorithm(library: Library, kind: str, name: str) -> dict[str, int]:
 def _functions(table: Any, name: str) -> dict[int, int]:
     """Return an algorithm's functions by number; none where it is not in the table."""
     for algorithm in takewhile(lambda one: one.names, table or ()):
-        if name.lower() in algorithm.names.decode("ascii").lower().split(":"):
+        if name.lower() in algorithm.names.decode("latin-1").lower().split(":"):
             functions = takewhile(lambda one: one.number, algorithm.functions)
             return {one.number: one.address for one in functions if one.address}
     return {}
