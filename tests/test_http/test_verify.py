@@ -444,6 +444,30 @@ def test_without_a_keyid_the_caller_knows_the_key(
     assert proof.reservation("me").sender == "ours"
 
 
+@pytest.mark.parametrize(
+    "algorithm", ["ecdsa-p256-sha256", "ecdsa-p384-sha384", "rsa-pss-sha512"]
+)
+def test_what_is_not_taken_is_refused_though_it_is_genuine(
+    request_message: RequestMessage, algorithm: str
+) -> None:
+    """Nothing in the request says which algorithm it is: only the key does."""
+    key = HttpKey.generate("ours", algorithm)
+    added = dict(
+        sign_request(request_message, key, created=NOW, expires=NOW + 1, nonce="n")
+    )
+    text = added["Signature-Input"].replace(f';alg="{algorithm}"', "")
+    assert "alg" not in text
+    unsaid = request_message.with_fields(
+        *(added | {"Signature-Input": text, "Signature": "sig1=:YQ==:"}).items()
+    )
+    base = begin_request(unsaid, unix_time=NOW).base
+    genuine = with_field(unsaid, "signature", encode_signature("sig1", key.sign(base)))
+    public = key.verification_key()
+    assert verify_request(genuine, public, unix_time=NOW).key is public
+    only = frozenset({"ed25519"})
+    assert code_of(genuine, public, algorithms=only) is Code.SIG_ALG_MISMATCH
+
+
 # --- streams ------------------------------------------------------------------
 
 
