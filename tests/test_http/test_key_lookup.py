@@ -54,6 +54,12 @@ async def test_what_cannot_be_found_is_refused(resolver, keyid, error, code):
     assert refused.value.code is code
 
 
+def test_one_peers_record_needs_a_resolver():
+    keys = {"a": HttpKey.generate("a").verification_key()}
+    with pytest.raises(UsageError, match="a peer's record needs a resolver"):
+        KeyLookup(keys=keys, peer=ADA)
+
+
 async def test_a_table_alone_resolves_nobody():
     lookup = KeyLookup(keys={"a": HttpKey.generate("a").verification_key()})
     with pytest.raises(ResolutionError) as refused:

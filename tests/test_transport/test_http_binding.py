@@ -7,6 +7,7 @@ import json
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -230,6 +231,33 @@ def test_optional_fields_say_what_the_body_says(key, name, member):
         # A member that is missing is a mismatch too.
         with pytest.raises(AuthenticationError):
             check(getattr(request, member), replace(request, **{member: None}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-sage-did", GRACE),
+        ("x-sage-did", None),
+        ("x-sage-version", "0.9.0"),
+        ("x-sage-version", None),
+    ],
+)
+def test_the_fields_that_are_always_there_say_what_the_body_says(key, name, value):
+    """Also under a policy that leaves them to whoever reads the body."""
+    request = envelope(key)
+    sent = wrap_request(request, key, endpoint=URL)
+    others = [line for line in sent.fields if line[0].lower() != name]
+    lines = [*others, *([] if value is None else [(name, value)])]
+    pending = SimpleNamespace(
+        keyid=key.kid,
+        created=request.created,
+        expires=request.expires,
+        nonce=request.nonce,
+        message=replace(sent, fields=tuple(lines)),
+    )
+    with pytest.raises(AuthenticationError) as refused:
+        check_binding(request, pending)
+    assert refused.value.code is Code.SIG_BINDING
 
 
 @pytest.mark.parametrize("name", ["X-SAGE-Meta-Purpose", "x-sage-more", "X-Sage-"])
