@@ -13,8 +13,10 @@ from sage.errors import (
     Code,
     ProtocolError,
     ReplayError,
+    ResolutionError,
     SessionClosed,
 )
+from sage.identity import revoke_key
 from sage.service.acceptance import Acceptance
 from sage.service.accepted import ConnectionSessions
 from sage.types import Role
@@ -86,6 +88,29 @@ async def test_an_initiation_that_the_carrier_refuses_uses_nothing_up(
     established, accepted, _ = await shake_hands(ask=ask, sessions=sessions)
     assert len(refused) == 1
     assert established.binding.session_id == accepted.binding.session_id
+
+
+async def test_nothing_runs_under_a_key_that_was_revoked(
+    ada, host, resolver, shake_hands
+):
+    asked = []
+
+    async def handler(message):
+        asked.append(message)
+        return b""
+
+    established, accepted, _ = await shake_hands()
+    sessions = ConnectionSessions(8)
+    sessions.keep(accepted)
+    acceptance = Acceptance(replace(host, handler=handler), sessions)
+    await acceptance.answer(sealed(ada, established, b"before"))
+    resolver.publish(revoke_key(ada.record, "sign-1", unix_time=1))
+    received = accepted.session.received
+    with pytest.raises(ResolutionError):
+        await acceptance.answer(sealed(ada, established, b"after"))
+    assert [message.payload for message in asked] == [b"before"]
+    assert accepted.session.received == received
+    assert accepted.session.closed
 
 
 async def test_a_session_of_somewhere_else(ada, shake_hands):

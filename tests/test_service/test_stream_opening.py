@@ -54,6 +54,8 @@ def test_mentioning_it_is_not_asking(payload):
         TEXT.replace(b"AAAA", b"", 1),
         TEXT.replace(b"AAAA", b"A===", 1),
         TEXT.replace(b"{", b'{"aad":"",'),
+        b'{"aead":"chacha20poly1305","stream":5,"task":"sage-stream/open@1"}',
+        b'{"aead":["chacha20poly1305"],"stream":"","task":"sage-stream/open@1"}',
         json.dumps(dict(reversed(json.loads(TEXT).items()))).encode(),
     ],
 )

@@ -124,6 +124,12 @@ async def test_an_age_that_is_none_is_refused(cache, age):
     )
 
 
+async def test_one_that_is_closed_asks_nobody(cache, source):
+    await cache.close()
+    assert await code_of(cache.resolve(ADA, now=1.0)) is Code.RECORD_UNREACHABLE
+    assert source.reads == []
+
+
 async def test_a_source_that_answers_from_memory_is_found_out(source):
     class Remembering(Source):
         async def resolve(self, did, *, now):
