@@ -17,6 +17,8 @@ from sage.errors import (
     SessionClosed,
 )
 from sage.identity import revoke_key
+from sage.limits import OBSERVATION_MAX_AGE_S
+from sage.service import Clock
 from sage.service.acceptance import Acceptance
 from sage.service.accepted import ConnectionSessions
 from sage.types import Role
@@ -110,6 +112,28 @@ async def test_nothing_runs_under_a_key_that_was_revoked(
         await acceptance.answer(sealed(ada, established, b"after"))
     assert [message.payload for message in asked] == [b"before"]
     assert accepted.session.received == received
+    assert accepted.session.closed
+
+
+async def test_nothing_is_answered_under_a_key_that_was_revoked_meanwhile(
+    ada, host, resolver, shake_hands
+):
+    ahead_s = 0.0
+
+    async def handler(message):
+        nonlocal ahead_s
+        resolver.publish(revoke_key(ada.record, "sign-1", unix_time=1))
+        ahead_s = OBSERVATION_MAX_AGE_S + 1
+        return b"too late"
+
+    established, accepted, _ = await shake_hands()
+    sessions = ConnectionSessions(8)
+    sessions.keep(accepted)
+    clock = Clock(monotonic=lambda: CLOCK.now() + ahead_s)
+    acceptance = Acceptance(replace(host, handler=handler, clock=clock), sessions)
+    with pytest.raises(ResolutionError):
+        await acceptance.answer(sealed(ada, established, b"x"))
+    assert accepted.session.sent == 0
     assert accepted.session.closed
 
 
