@@ -55,6 +55,20 @@ def test_a_request_of_other_types_is_none(wrong: dict[str, Any]) -> None:
         RequestMessage(**right | wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"content": bytearray(b"x")},
+        {"fields": [("a", "b")]},
+        {"fields": (("a", b"b"),)},
+        {"trailers": (("a", 1),)},
+    ],
+)
+def test_a_response_of_other_types_is_none(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        ResponseMessage(status=200, **wrong)
+
+
 @pytest.mark.parametrize("status", [99, 1000, "200", True, 200.0])
 def test_a_status_has_three_digits(status: Any) -> None:
     with pytest.raises(UsageError):
