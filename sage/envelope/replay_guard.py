@@ -38,6 +38,7 @@ from ..errors import Code, Overloaded, ReplayError, StaleError, UsageError
 from ..limits import (
     FRESHNESS_SKEW_S,
     FRESHNESS_WINDOW_S,
+    JSON_INTEGER_MAX,
     REPLAY_GRACE_S,
     REPLAY_QUARANTINE_S,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "ReplayGuard",
     "Reservation",
     "Watch",
+    "check_room",
     "overloaded",
     "replayed",
 ]
@@ -170,7 +172,7 @@ class ReplayGuard(Protocol):
                 quarantine (``replay.state-lost``).
             Overloaded: it is full of live entries, or busy; nothing was reserved.
             ConfigError: its storage does not work; nothing was reserved.
-            UsageError: it was closed.
+            UsageError: it was closed, or ``unix_time`` is not an int from 0.
         """
         ...
 
@@ -199,7 +201,15 @@ class Watch:
         self.quarantined, self.since = True, now
 
     def observe(self, now: float, unix_time: int) -> None:
-        """Take note of the time: end a quarantine that is over, begin one if due."""
+        """Take note of the time: end a quarantine that is over, begin one if due.
+
+        Raises:
+            UsageError: ``unix_time`` is not an int from 0.
+        """
+        # NaN is neither before nor after the clock, so everything would pass; and of
+        # what else is not an int, a file gives back something that is not its clock.
+        if type(unix_time) is not int or not 0 <= unix_time <= JSON_INTEGER_MAX:
+            raise UsageError("unix_time is an int from 0 to 2^53 - 1")
         if unix_time < self.clock - FRESHNESS_SKEW_S:
             self.quarantine(now)
             self.clock = unix_time
@@ -226,6 +236,18 @@ class Watch:
         latest = self.clock + FRESHNESS_SKEW_S + FRESHNESS_WINDOW_S
         if not (self.clock < reservation.until and reservation.expires <= latest):
             raise StaleError("the envelope is outside its time", code=Code.SIG_STALE)
+
+
+def check_room(max_entries: int) -> None:
+    """Refuse a number of entries that a guard cannot be held to.
+
+    Raises:
+        UsageError: not an int, or less than 3.
+    """
+    if type(max_entries) is not int:
+        raise UsageError(f"max_entries is an int, not {type(max_entries).__name__}")
+    if max_entries < 3:
+        raise UsageError("a replay guard needs room for one message: 3 entries")
 
 
 def replayed(index: int) -> ReplayError:

@@ -7,7 +7,14 @@ from heapq import heappop, heappush
 
 from ..errors import UsageError
 from ..limits import REPLAY_GUARD_ENTRIES
-from .replay_guard import PURGE_ENTRIES, Reservation, Watch, overloaded, replayed
+from .replay_guard import (
+    PURGE_ENTRIES,
+    Reservation,
+    Watch,
+    check_room,
+    overloaded,
+    replayed,
+)
 
 __all__ = ["MemoryReplayGuard"]
 
@@ -36,10 +43,9 @@ class MemoryReplayGuard:
                 to it again. No quarantine, then.
 
         Raises:
-            UsageError: ``max_entries`` is less than 3.
+            UsageError: ``max_entries`` is not an int from 3.
         """
-        if max_entries < 3:
-            raise UsageError("a replay guard needs room for one message: 3 entries")
+        check_room(max_entries)
         self._max_entries = max_entries
         self._watch = Watch()
         if not assume_no_history:

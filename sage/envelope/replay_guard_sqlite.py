@@ -10,7 +10,14 @@ from ..errors import Overloaded, ReplayError, SageError, StaleError, UsageError
 from ..identity.files import as_path
 from ..limits import REPLAY_GUARD_ENTRIES
 from .replay_database import DamagedDatabase, ReplayDatabase, set_aside
-from .replay_guard import PURGE_ENTRIES, Reservation, Watch, overloaded, replayed
+from .replay_guard import (
+    PURGE_ENTRIES,
+    Reservation,
+    Watch,
+    check_room,
+    overloaded,
+    replayed,
+)
 
 __all__ = ["SqliteReplayGuard"]
 
@@ -48,10 +55,9 @@ class SqliteReplayGuard:
             ConfigError: the file cannot be opened, is not a replay database, or
                 others may read or write it.
             Overloaded: it is locked for too long, or the disk is full.
-            UsageError: ``max_entries`` is less than 3.
+            UsageError: ``max_entries`` is not an int from 3.
         """
-        if max_entries < 3:
-            raise UsageError("a replay guard needs room for one message: 3 entries")
+        check_room(max_entries)
         self._path = as_path(path)
         self._max_entries = max_entries
         self._lock = threading.Lock()

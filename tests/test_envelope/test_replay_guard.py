@@ -317,8 +317,25 @@ def test_what_is_reserved_anew_is_counted_once(make: Make) -> None:
         reserve(guard, unix_time=T0 + 30)
 
 
-@pytest.mark.parametrize("max_entries", [-1, 0, 2])
-def test_a_guard_has_room_for_one_envelope(max_entries: int, make: Make) -> None:
+@pytest.mark.parametrize(
+    "unix_time",
+    [float("nan"), float("inf"), T0 + 0.5, float(T0), True, -1, 2**99, None, "0"],
+)
+def test_a_wall_clock_that_counts_no_seconds_is_refused(
+    unix_time: Any, make: Make
+) -> None:
+    guard, once = make(assume_no_history=True), reservation()
+    reserve(guard, once)
+    for _ in range(2):
+        with pytest.raises(UsageError, match="unix_time"):
+            reserve(guard, unix_time=unix_time)
+    # Nothing moved, and nothing was lost.
+    refused(Code.SIG_REPLAY, guard, once)
+    reserve(guard)
+
+
+@pytest.mark.parametrize("max_entries", [-1, 0, 2, 3.5, float("nan"), None, "9"])
+def test_a_guard_has_room_for_one_envelope(max_entries: Any, make: Make) -> None:
     with pytest.raises(UsageError):
         make(max_entries=max_entries)
 
