@@ -51,6 +51,14 @@ def test_a_null_character_is_refused(take: Callable[[Any], object]) -> None:
 
 
 @ALL
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere paths are not bytes")
+def test_a_text_without_bytes_is_refused(take: Callable[[Any], object]) -> None:
+    for path in ("\ud800", "folder/\ud800name", os.path.join(os.sep, "tmp", "a\ud800")):
+        with pytest.raises(ConfigError):
+            take(path)
+
+
+@ALL
 def test_what_is_no_path_is_refused(take: Callable[[Any], object]) -> None:
     for path in (5, b"bytes", object()):
         with pytest.raises(UsageError, match="path"):

@@ -19,7 +19,8 @@ def as_path(path: str | os.PathLike[str]) -> Path:
     """Return a path that the system can be asked about.
 
     Raises:
-        ConfigError: it has a null character.
+        ConfigError: it has a character that no path of this system has: null, or one
+            that its encoding cannot write.
         UsageError: neither text nor a path.
     """
     try:
@@ -29,6 +30,11 @@ def as_path(path: str | os.PathLike[str]) -> Path:
         raise UsageError(f"a path is str or os.PathLike, not {kind}") from exc
     if "\0" in str(found):
         raise ConfigError(f"{str(found)!r} has a null character, and is no path")
+    try:
+        os.fsencode(found)
+    except UnicodeEncodeError:
+        text = f"{str(found)!r} cannot be written as a path of this system"
+        raise ConfigError(text) from None
     return found
 
 
