@@ -32,7 +32,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha1
 from typing import Any, Final
 
@@ -245,7 +245,10 @@ class RedisReplayGuard:
 
 
 def _connect(url: str) -> Redis:
-    try:
+    pool = None
+    # What the parser quotes where it cannot read on may be the password: nothing of
+    # it is shown, and nothing of it hangs on our error.
+    with suppress(ValueError):
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=REDIS_CONNECTIONS,
@@ -254,8 +257,8 @@ def _connect(url: str) -> Redis:
             # A call that is made again finds its own token, and so does no harm.
             retry=Retry(NoBackoff(), 1),
         )
-    except ValueError as exc:
-        raise UsageError(f"not the URL of a Redis server: {exc}") from exc
+    if pool is None:
+        raise UsageError("not the URL of a Redis server")
     return Redis.from_pool(pool)
 
 

@@ -572,6 +572,23 @@ def test_what_is_no_server(url):
         sage.RedisReplayGuard(url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2/@127.0.0.1",
+        "redis://:hunter2#@127.0.0.1",
+        "redis://ada:hunter2\u2100@127.0.0.1",
+        "http://:hunter2@127.0.0.1",
+    ],
+)
+def test_a_password_does_not_stand_in_an_error(url):
+    with pytest.raises(UsageError) as caught:
+        sage.RedisReplayGuard(url)
+    error = caught.value
+    assert "hunter2" not in str(error)
+    assert error.__cause__ is error.__context__ is None
+
+
 @pytest.mark.parametrize("limit", [0, -1, math.nan])
 def test_a_time_limit_that_is_none(limit):
     with pytest.raises(UsageError):
