@@ -31,7 +31,7 @@ def b64u_encode(data: Buffer) -> str:
     """
     try:
         standard = binascii.b2a_base64(data, newline=False)
-    except (TypeError, BufferError) as exc:
+    except (TypeError, ValueError, BufferError) as exc:
         raise UsageError("only a contiguous buffer can be base64url") from exc
     return standard.translate(_TO_URL, b"=").decode("ascii")
 

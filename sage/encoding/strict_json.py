@@ -75,15 +75,16 @@ def _checked(text: str, max_bytes: int) -> str:
 
 def _utf8(data: Buffer, max_bytes: int) -> str:
     try:
-        view = memoryview(data)
-        if view.nbytes > max_bytes:
-            raise _too_long(max_bytes)
-        return str(view.cast("B"), "utf-8")
-    except TypeError as exc:
+        view = memoryview(data).cast("B")
+    except (TypeError, ValueError, BufferError) as exc:
         kind = type(data).__name__
         raise UsageError(
             f"JSON must be str or a contiguous buffer, not {kind}"
         ) from exc
+    if view.nbytes > max_bytes:
+        raise _too_long(max_bytes)
+    try:
+        return str(view, "utf-8")
     except UnicodeDecodeError:
         raise _malformed("JSON is not UTF-8") from None
 

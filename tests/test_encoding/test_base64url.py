@@ -144,3 +144,16 @@ def test_encode_takes_every_buffer(data: bytes) -> None:
 def test_encode_wants_a_contiguous_buffer(data: object) -> None:
     with pytest.raises(UsageError):
         b64u_encode(data)  # type: ignore[arg-type]
+
+
+def test_a_buffer_that_was_released_is_none() -> None:
+    view = memoryview(b"abc")
+    view.release()
+    with pytest.raises(UsageError):
+        b64u_encode(view)
+
+
+def test_columns_before_rows_are_not_contiguous() -> None:
+    numpy = pytest.importorskip("numpy")
+    with pytest.raises(UsageError):
+        b64u_encode(numpy.zeros((2, 3), "u1", order="F"))

@@ -188,6 +188,13 @@ def test_wants_text_or_a_contiguous_buffer(data: object) -> None:
         parse_strict(data)  # type: ignore[arg-type]
 
 
+def test_a_buffer_that_was_released_is_none() -> None:
+    view = memoryview(b"[1]")
+    view.release()
+    with pytest.raises(UsageError):
+        parse_strict(view)
+
+
 @given(st.binary(max_size=60) | json_like.map(str.encode))
 def test_any_bytes_parse_or_are_refused_by_name(data: bytes) -> None:
     check_against_standard_library(data)
