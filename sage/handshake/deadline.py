@@ -43,12 +43,13 @@ class Deadline:
         """
         remaining = HANDSHAKE_PENDING_S
         if unix_time is not None:
-            remaining = min(remaining, expires - unix_time)
+            # In this order, `min` keeps what is no number, and it has passed at once.
+            remaining = min(expires - unix_time, remaining)
         return cls(now + remaining, expires)
 
     def passed(self, *, now: float, unix_time: int) -> bool:
-        """Tell whether it is too late by either clock."""
-        return now >= self.now or unix_time >= self.unix_time
+        """Tell whether it is too late by either clock; one without a value is."""
+        return not (now < self.now and unix_time < self.unix_time)
 
     def require(self, *, now: float, unix_time: int) -> None:
         """Refuse what comes too late.

@@ -104,6 +104,7 @@ class Initiator(Engine):
                 (``handshake.invalid-kem``); the attempt is closed.
         """
         self._machine.require(Event.START)
+        deadline = Deadline.start(now=now, expires=expires, unix_time=unix_time)
         try:
             enc = self._encapsulate()
             self._ephemeral = x25519_generate()
@@ -113,7 +114,7 @@ class Initiator(Engine):
         except BaseException:
             self.fail()
             raise
-        self._deadline = Deadline.start(now=now, expires=expires, unix_time=unix_time)
+        self._deadline = deadline
         self._machine.move(Event.START)
         return payload
 

@@ -40,6 +40,16 @@ def test_a_wall_clock_that_is_set_back_does_not_stretch_it():
     assert deadline.passed(now=1060.0, unix_time=4000)
 
 
+@pytest.mark.parametrize("clock", ["now", "unix_time"])
+@pytest.mark.parametrize("given_at", ["start", "passed"])
+def test_a_clock_without_a_value_is_too_late(clock, given_at):
+    times = {"now": 1000.0, "unix_time": 5000}
+    broken = {**times, clock: float("nan")}
+    started, asked = (broken, times) if given_at == "start" else (times, broken)
+    deadline = Deadline.start(expires=5060, **started)
+    assert deadline.passed(**asked)
+
+
 def test_a_far_expiry_leaves_the_300_seconds():
     deadline = Deadline.start(now=1000.0, expires=9000, unix_time=5000)
     assert not deadline.passed(now=1299.9, unix_time=5000)

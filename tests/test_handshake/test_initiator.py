@@ -368,6 +368,14 @@ def test_entropy_that_is_none(make_pair):
 # --- time -----------------------------------------------------------------------------
 
 
+def test_a_time_that_is_none_makes_no_keys(pair):
+    with pytest.raises(TypeError):
+        pair.start(now=None)
+    assert pair.initiator.state is State.NEW
+    assert not pair.initiator._exporter
+    assert pair.initiator._ephemeral is None
+
+
 @pytest.mark.parametrize(
     ("passed", "unix_passed", "late"),
     [
