@@ -7,7 +7,7 @@ import sqlite3
 import threading
 
 from ..errors import Overloaded, ReplayError, SageError, StaleError, UsageError
-from ..identity.files import as_path
+from ..identity.files import as_database
 from ..limits import REPLAY_GUARD_ENTRIES
 from .replay_database import DamagedDatabase, ReplayDatabase, set_aside
 from .replay_guard import (
@@ -58,7 +58,7 @@ class SqliteReplayGuard:
             UsageError: ``max_entries`` is not an int from 3.
         """
         check_room(max_entries)
-        self._path = as_path(path)
+        self._path = as_database(path)
         self._max_entries = max_entries
         self._lock = threading.Lock()
         self._database: ReplayDatabase | None

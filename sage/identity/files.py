@@ -12,7 +12,14 @@ from pathlib import Path
 
 from ..errors import ConfigError, UsageError
 
-__all__ = ["as_path", "exclusive", "read_regular", "reason", "write_atomic"]
+__all__ = [
+    "as_database",
+    "as_path",
+    "exclusive",
+    "read_regular",
+    "reason",
+    "write_atomic",
+]
 
 
 def as_path(path: str | os.PathLike[str]) -> Path:
@@ -36,6 +43,22 @@ def as_path(path: str | os.PathLike[str]) -> Path:
         text = f"{str(found)!r} cannot be written as a path of this system"
         raise ConfigError(text) from None
     return found
+
+
+def as_database(path: str | os.PathLike[str]) -> Path:
+    """Return a path under which SQLite opens that very file, from any folder.
+
+    ``:memory:``, and ``file:`` in front, are no files to SQLite. An absolute path
+    begins with neither, and leads to the same place when the process changes folder.
+
+    Raises:
+        ConfigError, UsageError: as for `as_path`; or there is no folder to start from.
+    """
+    found = as_path(path)
+    try:
+        return found.absolute()
+    except OSError as exc:
+        raise ConfigError(f"cannot find {found}: {reason(exc)}") from exc
 
 
 def read_regular(

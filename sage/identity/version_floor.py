@@ -25,7 +25,7 @@ from .._crypto import sha256
 from ..errors import Code, ConfigError, ResolutionError, UsageError
 from ..limits import VERSION_FLOOR_AGENTS
 from ..types import Did
-from .files import as_path
+from .files import as_database
 from .record import AgentRecord
 from .revocations import AGENT_MARK, MARKS_MAX, Standing, standing_of
 
@@ -68,7 +68,7 @@ class VersionFloor:
         self._lock = threading.Lock()
         try:
             self._database = sqlite3.connect(
-                as_path(path) if path else "",
+                as_database(path) if path else "",
                 check_same_thread=False,
                 isolation_level=None,
                 timeout=_BUSY_S,

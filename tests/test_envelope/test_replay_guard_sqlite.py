@@ -100,6 +100,34 @@ def test_a_restart_remembers_and_does_not_wait(
     reserve(second)
 
 
+@pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory", "replay.db"])
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere no file is named so")
+def test_a_name_is_a_file_whatever_sqlite_takes_it_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    once = reservation()
+    guards = [SqliteReplayGuard(name, assume_no_history=True) for _ in range(2)]
+    reserve(guards[0], once)
+    refused(Code.SIG_REPLAY, guards[1], once)
+    for guard in guards:
+        guard.close()
+
+
+def test_another_working_folder_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    once, guard = reservation(), SqliteReplayGuard("replay.db", assume_no_history=True)
+    reserve(guard, once)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    refused(Code.SIG_REPLAY, guard, once)
+    guard.close()
+    assert not list(elsewhere.iterdir())
+
+
 def test_two_guards_on_one_file_are_one_guard(open_guard: Open) -> None:
     first = open_guard(assume_no_history=True)
     second = open_guard()

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from sage.errors import ConfigError
-from sage.identity.files import exclusive, read_regular, reason, write_atomic
+from sage.identity.files import (
+    as_database,
+    exclusive,
+    read_regular,
+    reason,
+    write_atomic,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes and pipes are POSIX's")
 
@@ -188,6 +194,26 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     assert other.stdout == "out\n"
     with exclusive(tmp_path):
         pass
+
+
+def test_a_database_is_a_file_in_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert as_database(":memory:") == tmp_path / ":memory:"
+    assert as_database(tmp_path / "a") == tmp_path / "a"
+
+
+@posix
+def test_without_a_working_folder_a_database_is_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(ConfigError):
+        as_database("a.db")
 
 
 def test_reasons_are_short() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -105,6 +106,20 @@ def test_a_file_remembers_across_restarts(tmp_path: Path) -> None:
     assert is_stale(third, 5)
     second.close()
     third.close()
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory", "floor.db"])
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere no file is named so")
+def test_a_name_is_a_file_whatever_sqlite_takes_it_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = VersionFloor(name)
+    assert not is_stale(first, 5)
+    first.close()
+    second = VersionFloor(name)
+    assert is_stale(second, 4)
+    second.close()
 
 
 def test_threads_share_a_floor(floor: VersionFloor) -> None:
