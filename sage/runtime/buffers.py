@@ -78,8 +78,11 @@ class LentBuffer:
         pool = self._pool
         if pool is None:
             return
+        with pool._lock:  # of two threads that release it, one gives it back
+            if self._pool is None:
+                return
+            self._pool = None
         self._data[: self._used] = bytes(self._used)  # the view may be released
-        self._pool = None
         try:  # only what nobody looks at can change its length
             self.view.release()
             self._data.append(self._data.pop())

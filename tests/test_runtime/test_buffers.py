@@ -203,6 +203,28 @@ def test_threads_never_share_a_buffer():
     assert found.kept_bytes <= 8 * KIB
 
 
+def test_of_two_threads_that_release_it_one_gives_it_back():
+    pool = BufferPool()
+    loan = pool.acquire(KIB)
+
+    class Slow(bytearray):
+        """Another thread releases the loan while this one wipes it."""
+
+        others = [threading.Thread(target=loan.release)]  # noqa: RUF012
+
+        def __setitem__(self, where, what):
+            while self.others:
+                other = self.others.pop()
+                other.start()
+                other.join()
+            super().__setitem__(where, what)
+
+    loan._data = Slow(KIB)
+    loan.release()
+    found = pool.statistics()
+    assert (found.released, found.kept) == (1, 1)
+
+
 class Pools(RuleBasedStateMachine):
     """Any order of calls: the counts agree and every buffer is clean."""
 
