@@ -30,7 +30,7 @@ def check_limit(seconds: object, name: str = "timeout_s") -> None:
     except OverflowError:  # an int beyond all floats
         number = True
     if number:
-        raise UsageError(f"{name} must be seconds, not {seconds!r}")
+        raise UsageError(f"{name} must be seconds, not {_shown(seconds)}")
 
 
 def check_bounds(config: Any) -> None:
@@ -48,4 +48,11 @@ def check_bounds(config: Any) -> None:
         value = getattr(config, field.name)
         kinds = int if field.type == "int" else int | float
         if isinstance(value, bool) or not isinstance(value, kinds) or not value > 0:
-            raise UsageError(f"{field.name} must be positive, not {value!r}")
+            raise UsageError(f"{field.name} must be positive, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # Python writes out so many digits of an int, and no more
+        return "an int without end"

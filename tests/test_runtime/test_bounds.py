@@ -44,6 +44,13 @@ def test_what_is_no_bound(name, bad):
         check_bounds(Config(**{name: bad}))
 
 
+def test_an_int_of_more_digits_than_are_written_out():
+    with pytest.raises(UsageError, match="wait_s must be seconds"):
+        check_limit(10**5000, "wait_s")
+    with pytest.raises(UsageError, match="count must be positive"):
+        check_bounds(Config(count=-(10**5000)))
+
+
 def test_there_is_no_half_of_a_thing():
     with pytest.raises(UsageError):
         check_bounds(Config(count=1.5))
