@@ -195,8 +195,8 @@ class KeyStore:
         except (DecodeError, UsageError, KeyError) as exc:
             raise ConfigError(f"{path} is not a key's file, version 1") from exc
 
-    def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
+    def _path(self, name: object) -> Path:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} is not 1 to 64 of A-Z a-z 0-9 . _ -")
         return self._folder / f"{name}{_SUFFIX}"
 

@@ -65,13 +65,13 @@ def encrypt_secret(
 
     Raises:
         ConfigError: an empty passphrase, or not enough memory for scrypt.
-        UsageError: ``n`` is out of bounds, the plaintext is too long, or a wrong
-            type.
+        UsageError: ``n`` is out of bounds, the plaintext is too long, ``entropy``
+            gave something else, or a wrong type.
     """
     secret = as_bytes(plaintext, "plaintext")
     if not _cost_is_allowed(n, SCRYPT_R, SCRYPT_P):
-        raise UsageError(f"n is a power of two within 2..{SCRYPT_N_MAX}, not {n!r}")
-    salt = entropy(SCRYPT_SALT_BYTES)
+        raise UsageError(f"n is a power of two within 2..{SCRYPT_N_MAX}")
+    salt = as_bytes(entropy(SCRYPT_SALT_BYTES), "random value")
     if len(salt) != SCRYPT_SALT_BYTES:
         raise UsageError("entropy gave a wrong number of bytes")
     header = jcs({"n": n, "r": SCRYPT_R, "p": SCRYPT_P, "salt": b64u_encode(salt)})
@@ -113,7 +113,9 @@ def write_private_file(path: str | os.PathLike[str], data: bytes) -> None:
 
     Raises:
         ConfigError: it cannot be written, or ``data`` is longer than 1 MiB.
+        UsageError: ``data`` is not a buffer.
     """
+    data = as_bytes(data, "private file's content")
     if len(data) > KEYSTORE_MAX_BYTES:
         raise ConfigError(f"a private file is at most {KEYSTORE_MAX_BYTES} bytes")
     try:

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from typing import Final
 
 from .. import _crypto
-from ..errors import Code, DecodeError
+from ..errors import Code, DecodeError, UsageError
 from ..limits import PBKDF2_ITERATIONS_MAX, PBKDF2_SALT_BYTES
+from .signature import as_bytes
 
 __all__ = ["encrypt_info", "require_bounded_cost"]
 
@@ -39,8 +40,14 @@ def encrypt_info(
         passphrase: not empty.
         entropy: returns that many fresh random bytes.
         iterations: PBKDF2's cost.
+
+    Raises:
+        UsageError: ``entropy`` gave something else.
     """
-    salt, iv = entropy(PBKDF2_SALT_BYTES), entropy(_IV_BYTES)
+    salt = as_bytes(entropy(PBKDF2_SALT_BYTES), "random value")
+    iv = as_bytes(entropy(_IV_BYTES), "random value")
+    if (len(salt), len(iv)) != (PBKDF2_SALT_BYTES, _IV_BYTES):
+        raise UsageError("entropy gave a wrong number of bytes")
     key = _crypto.pbkdf2(passphrase, salt, iterations=iterations)
     count = iterations.to_bytes(iterations.bit_length() // 8 + 1, "big")
     cost = _der(

@@ -59,13 +59,17 @@ def encode_private_pem(
 
     Raises:
         ConfigError: an empty passphrase.
-        UsageError: the key was wiped, or ``iterations`` not within 1,000..10,000,000.
+        UsageError: the key was wiped, ``iterations`` is not an int within
+            1,000..10,000,000, or ``entropy`` gave something else.
     """
     raw, curve = key.private_bytes(), CURVE_OF[key.algorithm]
     info = _crypto.pkcs8_encode(_LOADERS[curve](raw))
     if passphrase is None:
         return _encode(_PRIVATE, info)
-    if not _ITERATIONS_MIN <= iterations <= PBKDF2_ITERATIONS_MAX:
+    if (
+        type(iterations) is not int
+        or not _ITERATIONS_MIN <= iterations <= PBKDF2_ITERATIONS_MAX
+    ):
         raise UsageError(f"iterations are {_ITERATIONS_MIN} to {PBKDF2_ITERATIONS_MAX}")
     der = encrypt_info(
         info, _passphrase(passphrase), entropy=entropy, iterations=iterations

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -103,6 +104,14 @@ def test_the_wrong_passphrase(store: KeyStore, file: Path) -> None:
     wiped.wipe()
     with pytest.raises(UsageError):
         store.put("b", wiped, "pass", scrypt_n=N)
+
+
+@pytest.mark.parametrize("name", [None, 5, b"ada", Path("ada"), ["ada"]])
+def test_names_that_are_no_text(store: KeyStore, name: Any) -> None:
+    calls = (store.find, store.remove, lambda n: store.get(n, "pass"))
+    for call in (*calls, lambda n: store.put(n, generate(), "pass", scrypt_n=N)):
+        with pytest.raises(UsageError):
+            call(name)
 
 
 @pytest.mark.parametrize(

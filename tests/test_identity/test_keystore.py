@@ -199,6 +199,11 @@ def test_our_own_cost_is_bounded_too(n: Any) -> None:
         encrypt_secret(b"secret", "pass", entropy=entropy, n=n)
 
 
+def test_a_cost_of_more_digits_than_are_written_out() -> None:
+    with pytest.raises(UsageError):
+        encrypt_secret(b"secret", "pass", entropy=entropy, n=10**5000)
+
+
 def test_arguments() -> None:
     for bad in ("text", 5, None):
         with pytest.raises(UsageError):
@@ -207,6 +212,19 @@ def test_arguments() -> None:
             decrypt_secret(bad, "pass")  # type: ignore[arg-type]
     with pytest.raises(UsageError):
         encrypt_secret(b"", "pass", entropy=lambda size: bytes(size - 1), n=N)
+
+
+@pytest.mark.parametrize("drawn", [None, 16, "x" * 16, ["x"] * 16])
+def test_randomness_that_is_none(drawn: object) -> None:
+    with pytest.raises(UsageError):
+        encrypt_secret(b"", "pass", entropy=lambda size: drawn, n=N)  # type: ignore
+
+
+@pytest.mark.parametrize("data", [None, 5, "text", ["x"]])
+def test_a_private_file_is_made_of_bytes(tmp_path: Path, data: object) -> None:
+    with pytest.raises(UsageError):
+        write_private_file(tmp_path / "file", data)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_secret_has_at_most_a_mebibyte() -> None:

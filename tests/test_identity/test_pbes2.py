@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization as other
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sage import _crypto
-from sage.errors import Code, ConfigError, DecodeError
+from sage.errors import Code, ConfigError, DecodeError, UsageError
 from sage.identity.pbes2 import encrypt_info, require_bounded_cost
 from sage.limits import PBKDF2_ITERATIONS_MAX
 
@@ -49,6 +50,12 @@ def test_cryptography_reads_it(iterations: int) -> None:
     assert _crypto.private_bytes(loaded) == bytes(range(32))  # type: ignore[arg-type]
     with pytest.raises(ConfigError):
         _crypto.pkcs8_load(der, b"wrong")
+
+
+@pytest.mark.parametrize("drawn", [b"", bytes(15), bytes(17), "x" * 16, 16, None])
+def test_randomness_that_is_none(drawn: Any) -> None:
+    with pytest.raises(UsageError):
+        encrypt_info(INFO, b"pass", entropy=lambda size: drawn, iterations=1)
 
 
 @given(info=st.binary(max_size=1000))

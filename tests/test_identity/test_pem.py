@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import time
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization as other
@@ -209,6 +210,14 @@ def test_too_cheap_to_write() -> None:
     with pytest.raises(UsageError):  # which nobody could read
         encode_private_pem(
             generate("ed25519"), "p", entropy=os.urandom, iterations=10_000_001
+        )
+
+
+@pytest.mark.parametrize("iterations", [None, "1000", 1000.5, float("nan"), True])
+def test_a_cost_that_is_no_number(iterations: Any) -> None:
+    with pytest.raises(UsageError):
+        encode_private_pem(
+            generate("ed25519"), "p", entropy=os.urandom, iterations=iterations
         )
 
 
