@@ -117,12 +117,13 @@ class VersionFloor:
             if standing.revoked <= known and self._is_at(did, version, digest):
                 _refuse_revived(standing, known)
                 return
+            before = len(known)
             with self._transaction():
                 known = self._revoke(did, standing.revoked)
                 refusal = self._contradiction(did, version, digest, standing, known)
                 if refusal is None:
                     self._raise_floor(did, version, digest)
-            self.revocations += len(standing.revoked)
+            self.revocations += len(known) - before
             # After the commit: what is revoked stays so, whatever is refused.
             if refusal is not None:
                 raise refusal

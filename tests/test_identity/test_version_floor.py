@@ -248,6 +248,18 @@ def test_a_revocation_counts_though_its_record_is_refused(
     assert refused_as(floor, ahead) is Code.RECORD_INVALID
 
 
+def test_each_revocation_is_learned_once(floor: VersionFloor, history) -> None:
+    both, one, _ = history
+    assert refused_as(floor, both) is None
+    assert floor.revocations == 0
+    assert refused_as(floor, one) is None
+    learned = floor.revocations
+    assert learned == 2  # the name and the key
+    for version in (100, 101, 102):
+        assert refused_as(floor, renumbered(one, version)) is None
+    assert floor.revocations == learned
+
+
 def test_revocations_survive_a_restart(tmp_path: Path, history) -> None:
     both, one, _ = history
     for _ in range(2):
