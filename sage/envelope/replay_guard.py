@@ -51,6 +51,7 @@ __all__ = [
     "Reservation",
     "Watch",
     "check_room",
+    "forked",
     "overloaded",
     "replayed",
 ]
@@ -172,7 +173,8 @@ class ReplayGuard(Protocol):
                 quarantine (``replay.state-lost``).
             Overloaded: it is full of live entries, or busy; nothing was reserved.
             ConfigError: its storage does not work; nothing was reserved.
-            UsageError: it was closed, or ``unix_time`` is not an int from 0.
+            UsageError: it was closed, a fork copied it, or ``unix_time`` is not an
+                int from 0.
         """
         ...
 
@@ -255,6 +257,11 @@ def replayed(index: int) -> ReplayError:
     if index == 2:
         return ReplayError("the record was accepted before", code=Code.SESSION_REPLAY)
     return ReplayError("the id or nonce was used before", code=Code.SIG_REPLAY)
+
+
+def forked() -> UsageError:
+    """Return the error of a guard that a fork copied."""
+    return UsageError("the replay guard belongs to the process that was forked")
 
 
 def overloaded(max_entries: int) -> Overloaded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from heapq import heappop, heappush
 
@@ -12,6 +13,7 @@ from .replay_guard import (
     Reservation,
     Watch,
     check_room,
+    forked,
     overloaded,
     replayed,
 )
@@ -22,7 +24,8 @@ __all__ = ["MemoryReplayGuard"]
 class MemoryReplayGuard:
     """Remembers in memory: some 130 bytes an entry, two or three a message.
 
-    For one process; safe to share among its threads and event loops.
+    For one process; safe to share among its threads and event loops. The copy that a
+    fork makes refuses: each of the two would let pass what the other did.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class MemoryReplayGuard:
         self._seconds: list[int] = []  # a heap of the keys of _expiring
         self._lock = threading.Lock()
         self._closed = False
+        self._process = os.getpid()
 
     async def reserve(
         self, reservation: Reservation, *, now: float, unix_time: int
@@ -63,6 +67,8 @@ class MemoryReplayGuard:
 
         Takes a few microseconds and never waits.
         """
+        if self._process != os.getpid():
+            raise forked()
         with self._lock:
             if self._closed:
                 raise UsageError("the replay guard is closed")
@@ -73,6 +79,8 @@ class MemoryReplayGuard:
 
     def close(self) -> None:
         """Forget everything; every later `reserve` raises `UsageError`."""
+        if self._process != os.getpid():
+            return  # the lock may be held for ever, and nothing passes anyway
         with self._lock:
             self._closed = True
             self._until, self._expiring, self._seconds = {}, {}, []

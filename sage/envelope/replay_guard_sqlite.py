@@ -15,6 +15,7 @@ from .replay_guard import (
     Reservation,
     Watch,
     check_room,
+    forked,
     overloaded,
     replayed,
 )
@@ -29,6 +30,9 @@ class SqliteReplayGuard:
     cut the file off, a file deleted or damaged, a wall clock set back: each ends in
     the quarantine of 360 s, kept in the file. All processes must pass the same
     monotonic clock (on Linux, `time.monotonic` is one).
+
+    Each process opens the file for itself. The copy that a fork makes refuses: SQLite
+    forbids to use its connections so, and the lock may be held for ever.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class SqliteReplayGuard:
         self._path = as_database(path)
         self._max_entries = max_entries
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._database: ReplayDatabase | None
         try:
             self._database = self._open(now, assume_no_history=assume_no_history)
@@ -76,6 +81,8 @@ class SqliteReplayGuard:
         One transaction: about a hundred microseconds, without giving way to other
         tasks; at most half a second when another process holds the file.
         """
+        if self._process != os.getpid():
+            raise forked()
         with self._lock:
             if self._database is None:
                 raise UsageError("the replay guard is closed")
@@ -90,6 +97,8 @@ class SqliteReplayGuard:
 
     def close(self) -> None:
         """Write everything to disk and mark the file as closed in order."""
+        if self._process != os.getpid():
+            return  # the other process is at work in it
         with self._lock:
             if self._database is not None:
                 self._database.close()

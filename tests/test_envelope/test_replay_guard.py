@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import signal
+import threading
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -348,6 +350,30 @@ def test_a_closed_guard_is_closed(guard: ReplayGuard) -> None:
     guard.close()
     with pytest.raises(UsageError, match="closed"):
         reserve(guard)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.parametrize("held", [False, True])
+def test_what_a_fork_copied_lets_nothing_pass(held: bool, guard: ReplayGuard) -> None:
+    """Not even where another thread was at work in it when the process forked."""
+    reserve(guard)
+    lock: threading.Lock = guard._lock  # type: ignore[attr-defined]
+    if held:
+        lock.acquire()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            reserve(guard)
+        except UsageError:
+            guard.close()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if held:
+        lock.release()
+    assert os.waitpid(child, 0)[1] == 0
+    reserve(guard)
 
 
 # --- reservations ------------------------------------------------------------------
