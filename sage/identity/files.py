@@ -150,12 +150,16 @@ def reason(exc: Exception) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; Windows and some file systems cannot be asked to."""
+    """Make a rename durable; Windows and some file systems cannot be asked to.
+
+    Nor a folder that may be written and not read. The new content is there already, so
+    that is no failure: whoever hears of one counts on the old.
+    """
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,6 +99,23 @@ def test_the_content_is_on_the_disk_before_the_name(
     write_atomic(tmp_path / "file", b"x", mode=0o600)
     assert order[:2] == ["fsync", "replace"]
     assert os.name != "posix" or order == ["fsync", "replace", "fsync"]
+
+
+@posix
+def test_what_is_replaced_is_not_said_to_be_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that may be written and not read cannot be synced."""
+    real = os.open
+
+    def open_no_folder(path: Any, *rest: Any, **more: Any) -> int:
+        if path == tmp_path:
+            raise PermissionError(errno.EACCES, "not to be read")
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", open_no_folder)
+    write_atomic(tmp_path / "a", b"new", mode=0o600)
+    assert (tmp_path / "a").read_bytes() == b"new"
 
 
 def test_reading_is_bounded(tmp_path: Path) -> None:
