@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigError, Overloaded
+from ..identity.files import create_private
 from .replay_guard import Watch
 
 __all__ = ["DamagedDatabase", "ReplayDatabase", "set_aside"]
@@ -250,8 +251,7 @@ def set_aside(path: Path) -> None:
 def _prepare(path: Path) -> None:
     """See to it that there is a file, and that it is nobody else's."""
     try:
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        create_private(path)
         status = path.lstat()
     except OSError as exc:
         raise ConfigError(f"cannot open the replay database: {exc}") from exc

@@ -15,6 +15,7 @@ from ..errors import ConfigError, UsageError
 __all__ = [
     "as_database",
     "as_path",
+    "create_private",
     "exclusive",
     "read_regular",
     "reason",
@@ -118,6 +119,16 @@ def write_atomic(path: Path, data: bytes, *, mode: int) -> None:
             os.unlink(name)
         raise
     _sync_folder(path.parent)
+
+
+def create_private(path: Path) -> None:
+    """Make an empty file that only its owner can touch (0600), where there is none.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 @contextmanager

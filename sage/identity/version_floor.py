@@ -25,7 +25,7 @@ from .._crypto import sha256
 from ..errors import Code, ConfigError, ResolutionError, UsageError
 from ..limits import VERSION_FLOOR_AGENTS
 from ..types import Did
-from .files import as_database
+from .files import as_database, create_private
 from .record import AgentRecord
 from .revocations import AGENT_MARK, MARKS_MAX, Standing, standing_of
 
@@ -53,8 +53,8 @@ class VersionFloor:
         """Open or create the memory.
 
         Args:
-            path: an SQLite file; or nothing, to forget at the end of the process,
-                which lets a registry go back across a restart.
+            path: an SQLite file, made with mode 0600; or nothing, to forget at the
+                end of the process, which lets a registry go back across a restart.
             max_agents: how many it remembers; some 150 bytes each.
 
         Raises:
@@ -66,14 +66,17 @@ class VersionFloor:
         self._max_agents = max_agents
         self.revocations = 0
         self._lock = threading.Lock()
+        file = as_database(path) if path else None
         try:
+            if file is not None:
+                create_private(file)
             self._database = sqlite3.connect(
-                as_database(path) if path else "",
+                file or "",
                 check_same_thread=False,
                 isolation_level=None,
                 timeout=_BUSY_S,
             )
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise ConfigError(f"cannot open {path!r}: {exc}") from exc
         try:
             _prepare(self._database, temporary=not path)

@@ -122,6 +122,19 @@ def test_a_name_is_a_file_whatever_sqlite_takes_it_for(
     second.close()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_nobody_else_can_make_it_forget(tmp_path: Path) -> None:
+    previous = os.umask(0)
+    try:
+        floor = VersionFloor(tmp_path / "floor")
+        assert not is_stale(floor, 5)
+        modes = {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        floor.close()
+    finally:
+        os.umask(previous)
+    assert modes == {0o600}
+
+
 def test_threads_share_a_floor(floor: VersionFloor) -> None:
     wrong: list[object] = []
 
