@@ -781,7 +781,11 @@ def pkcs8_load(der: bytes, passphrase: bytes | None) -> tuple[str, PrivateKey]:
         ConfigError: a wrong passphrase, or changed bytes.
     """
     try:
-        private = serialization.load_der_private_key(der, passphrase)
+        # An RSA key is refused below. Whether its numbers are primes, which takes a
+        # minute for those of a small file, is not asked before.
+        private = serialization.load_der_private_key(
+            der, passphrase, unsafe_skip_rsa_key_validation=True
+        )
     except _LOADING_FAILED:
         if passphrase is not None:
             raise ConfigError("wrong passphrase, or the key was changed") from None

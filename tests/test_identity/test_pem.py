@@ -213,6 +213,32 @@ def test_too_cheap_to_write() -> None:
         )
 
 
+def element(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    size = len(content)
+    length = bytes([size]) if size < 128 else b"\x82" + size.to_bytes(2, "big")
+    return bytes([tag]) + length + content
+
+
+def integer(value: int) -> bytes:
+    return element(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def test_a_key_that_is_refused_is_not_examined() -> None:
+    """An RSA key of two large primes, which to prove primes takes ten seconds."""
+    p, q = 2**4253 - 1, 2**4423 - 1
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    numbers = (0, p * q, 65537, d, p, q, d % (p - 1), d % (q - 1), pow(q, -1, p))
+    key = element(0x04, element(0x30, *map(integer, numbers)))
+    algorithm = element(0x30, bytes.fromhex("06092a864886f70d010101 0500"))
+    rsa_key = block("PRIVATE KEY", element(0x30, integer(0), algorithm, key))
+    started = time.process_time()
+    with pytest.raises(DecodeError) as caught:
+        decode_private_pem(rsa_key, KID)
+    assert caught.value.code is Code.KEY_MALFORMED
+    assert time.process_time() - started < 3.0
+
+
 @pytest.mark.parametrize("iterations", [None, "1000", 1000.5, float("nan"), True])
 def test_a_cost_that_is_no_number(iterations: Any) -> None:
     with pytest.raises(UsageError):
