@@ -29,6 +29,7 @@ from sage.identity import (
     encode_public_pem,
     pem_is_encrypted,
 )
+from sage.identity.pbes2 import encrypt_info
 
 KID = "did:sage:web:agents.example:ada#sign-1"
 EVERY = [*ALGORITHMS, KEM_ALGORITHM]
@@ -224,19 +225,42 @@ def integer(value: int) -> bytes:
     return element(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
-def test_a_key_that_is_refused_is_not_examined() -> None:
+@pytest.mark.parametrize("passphrase", [None, "pass"])
+def test_a_key_that_is_refused_is_not_examined(passphrase: str | None) -> None:
     """An RSA key of two large primes, which to prove primes takes ten seconds."""
     p, q = 2**4253 - 1, 2**4423 - 1
     d = pow(65537, -1, (p - 1) * (q - 1))
     numbers = (0, p * q, 65537, d, p, q, d % (p - 1), d % (q - 1), pow(q, -1, p))
     key = element(0x04, element(0x30, *map(integer, numbers)))
     algorithm = element(0x30, bytes.fromhex("06092a864886f70d010101 0500"))
-    rsa_key = block("PRIVATE KEY", element(0x30, integer(0), algorithm, key))
+    info, label = element(0x30, integer(0), algorithm, key), "PRIVATE KEY"
+    if passphrase is not None:
+        info = encrypt_info(info, b"pass", entropy=os.urandom, iterations=1)
+        label = f"ENCRYPTED {label}"
     started = time.process_time()
     with pytest.raises(DecodeError) as caught:
-        decode_private_pem(rsa_key, KID)
+        decode_private_pem(block(label, info), KID, passphrase=passphrase)
     assert caught.value.code is Code.KEY_MALFORMED
     assert time.process_time() - started < 3.0
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_key_of_another_kind_is_not_examined(private: bool) -> None:
+    """Diffie-Hellman in a group whose modulus takes five seconds to prove prime."""
+    group = element(0x30, integer(2**4423 - 1), integer(2))
+    algorithm = element(0x30, bytes.fromhex("06092a864886f70d010301"), group)
+    value = integer(2**4000)
+    if private:
+        label = "PRIVATE KEY"
+        key = element(0x30, integer(0), algorithm, element(0x04, value))
+    else:
+        label = "PUBLIC KEY"
+        key = element(0x30, algorithm, element(0x03, b"\0" + value))
+    started = time.process_time()
+    with pytest.raises(DecodeError) as caught:
+        (decode_private_pem if private else decode_public_pem)(block(label, key), KID)
+    assert caught.value.code is Code.KEY_MALFORMED
+    assert time.process_time() - started < 2.0
 
 
 @pytest.mark.parametrize("iterations", [None, "1000", 1000.5, float("nan"), True])
