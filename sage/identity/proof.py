@@ -10,11 +10,18 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from ..errors import AuthenticationError, Code, ConfigError, ResolutionError
+from ..errors import (
+    AuthenticationError,
+    Code,
+    ConfigError,
+    ResolutionError,
+    UsageError,
+)
 from ..limits import PUBLIC_KEY_CACHE_ENTRIES
+from ..types import Buffer
 from .did import ParsedDid, parse_did
 from .record import AgentRecord, KeyEntry
-from .signature import verify
+from .signature import as_bytes, verify
 
 __all__ = ["check_proofs", "proof_challenge"]
 
@@ -22,18 +29,24 @@ _LABEL: Final = b"sage-pop-0.10.0"
 
 
 def proof_challenge(
-    registry_id: str, agent_id: str, name: str, alg: str, key: bytes
+    registry_id: str, agent_id: str, name: str, alg: str, key: Buffer
 ) -> bytes:
     """Return the bytes that a proof of possession signs (REG-04).
 
     Wire: ``"sage-pop-0.10.0"``, then for each argument in turn a 2-byte big-endian
     length and the bytes. The registry and the name are in it, so a proof cannot be
     taken to another registry or put under another name.
+
+    Raises:
+        UsageError: a text that is not ASCII, or an argument that is none, no buffer or
+            longer than 65,535 bytes.
     """
-    fields = (*(text.encode("ascii") for text in (registry_id, agent_id, name, alg)),)
-    return _LABEL + b"".join(
-        len(part).to_bytes(2, "big") + part for part in (*fields, key)
-    )
+    texts = (registry_id, agent_id, name, alg)
+    try:
+        fields = (*(text.encode("ascii") for text in texts), as_bytes(key, "key"))
+        return _LABEL + b"".join(len(part).to_bytes(2, "big") + part for part in fields)
+    except (AttributeError, UnicodeEncodeError, OverflowError) as exc:
+        raise UsageError(f"no challenge can be made of this: {exc}") from exc
 
 
 def challenge_of(did: ParsedDid, entry: KeyEntry) -> bytes:

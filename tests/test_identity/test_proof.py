@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sage.encoding import b64u_encode, jcs
-from sage.errors import AuthenticationError, Code, ResolutionError
+from sage.errors import AuthenticationError, Code, ResolutionError, UsageError
 from sage.identity import (
     AgentRecord,
     Proof,
@@ -260,3 +260,12 @@ def test_only_success_is_remembered(ada: SimpleNamespace) -> None:
             _verify_once(*bad)
     assert _verify_once.cache_info()[:2] == (1, 3)
     assert _verify_once.cache_info().maxsize is not None
+
+
+@pytest.mark.parametrize("place", range(5))
+@pytest.mark.parametrize("bad", [None, 5, "\u00e9", "\ud800", "a" * 65_536, ["a"]])
+def test_no_challenge_is_made_of_anything_else(place, bad):
+    arguments = ["web:agents.example", "ada", "sign-1", "ed25519", bytes(32)]
+    arguments[place] = bad
+    with pytest.raises(UsageError):
+        proof_challenge(*arguments)
