@@ -51,6 +51,7 @@ __all__ = [
     "Reservation",
     "Watch",
     "check_room",
+    "check_unix_time",
     "forked",
     "overloaded",
     "replayed",
@@ -208,10 +209,7 @@ class Watch:
         Raises:
             UsageError: ``unix_time`` is not an int from 0.
         """
-        # NaN is neither before nor after the clock, so everything would pass; and of
-        # what else is not an int, a file gives back something that is not its clock.
-        if type(unix_time) is not int or not 0 <= unix_time <= JSON_INTEGER_MAX:
-            raise UsageError("unix_time is an int from 0 to 2^53 - 1")
+        check_unix_time(unix_time)
         if unix_time < self.clock - FRESHNESS_SKEW_S:
             self.quarantine(now)
             self.clock = unix_time
@@ -238,6 +236,19 @@ class Watch:
         latest = self.clock + FRESHNESS_SKEW_S + FRESHNESS_WINDOW_S
         if not (self.clock < reservation.until and reservation.expires <= latest):
             raise StaleError("the envelope is outside its time", code=Code.SIG_STALE)
+
+
+def check_unix_time(unix_time: int) -> None:
+    """Refuse a wall clock that counts no seconds.
+
+    NaN is neither before nor after a guard's clock, so everything would pass; and of
+    what else is not an int, a file gives back something that is not its clock.
+
+    Raises:
+        UsageError: not an int from 0 to 2^53 - 1.
+    """
+    if type(unix_time) is not int or not 0 <= unix_time <= JSON_INTEGER_MAX:
+        raise UsageError("unix_time is an int from 0 to 2^53 - 1")
 
 
 def check_room(max_entries: int) -> None:

@@ -41,7 +41,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from ..envelope.replay_guard import Reservation, replayed
+from ..envelope.replay_guard import Reservation, check_unix_time, replayed
 from ..errors import Code, ConfigError, Overloaded, StaleError, UsageError
 from ..limits import (
     FRESHNESS_SKEW_S,
@@ -51,6 +51,7 @@ from ..limits import (
     REDIS_TIMEOUT_S,
     REPLAY_QUARANTINE_S,
 )
+from ..runtime.bounds import check_limit
 
 __all__ = ["RedisReplayGuard"]
 
@@ -115,10 +116,13 @@ class RedisReplayGuard:
                 busy or out of memory.
             ConfigError: a server that evicts, is a replica, refuses our name or the
                 script, cannot write its disk, or has another time than we.
-            UsageError: it was closed.
+            UsageError: it was closed, or a time is not the kind of number that it is.
         """
         if self._closed:
             raise UsageError("the replay guard is closed")
+        check_unix_time(unix_time)
+        # It is kept, and every later one compared with it.
+        check_limit(now, "now")
         # A task of its own, because a cancellation can get lost in the client, and this
         # must not wait for that.
         call = asyncio.create_task(self._call(reservation, now, unix_time))

@@ -550,6 +550,34 @@ async def test_closed_is_closed(running):
     await guard.aclose()
 
 
+@pytest.mark.parametrize(
+    ("now", "unix_time"),
+    [
+        (10**400, None),
+        (math.nan, None),
+        ("1", None),
+        (None, math.nan),
+        (None, "1"),
+        (None, 1.5),
+        (None, 2**99),
+    ],
+)
+async def test_a_time_that_is_none_is_refused_and_spoils_nothing(
+    now, unix_time, running
+):
+    async with guarding(running) as guard:
+        once = reservation()
+        await reserve(guard, once)
+        with pytest.raises(UsageError):
+            await guard.reserve(
+                reservation(),
+                now=time.monotonic() if now is None else now,
+                unix_time=int(time.time()) if unix_time is None else unix_time,
+            )
+        await reserve(guard)
+        assert isinstance(await refusal(guard, once), ReplayError)
+
+
 async def test_closing_ends_those_who_wait(running):
     async with guarding(running) as guard, talking(running) as client:
         await reserve(guard)
