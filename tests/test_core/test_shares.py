@@ -203,9 +203,10 @@ def handler(number, frame):
 
 signal.signal(signal.SIGALRM, handler)
 for turn in range(6):
-    # From one thread on there is one to wait for; its share is far from done.
-    signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.004 * turn)
     try:
+        # From one thread on there is one to wait for; its share is far from done.
+        # Where the process stands still meanwhile, the timer runs out right here.
+        signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.004 * turn)
         try:
             grace.open_batch(wire, room, threads=2)
         except Exception as exc:
