@@ -164,7 +164,8 @@ class Channel:
         """Open a stream, as ``async with channel.stream() as stream:``.
 
         One at a time; requests go on beside it. Leaving the block normally closes
-        the stream (see `Stream.close`), and the channel goes on. Leaving it with an
+        the stream (see `Stream.close`), and the channel goes on; if the peer has not
+        ended it by then, opening the next one waits for that. Leaving it with an
         exception before `Stream.end` ends the whole connection, so that the peer
         does not take what it has for everything.
 
@@ -176,6 +177,8 @@ class Channel:
                 one is open on this connection.
             UsageError: a stream of this channel is open, no such algorithm, or the
                 channel is over HTTPS: streams need a WebSocket.
+            DeadlineExceeded: the peer did not end the last one within the time limit
+                of a request, or did not answer.
             TransportError, ResolutionError, PeerError, SessionClosed: as for
                 `request`.
         """

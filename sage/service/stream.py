@@ -99,6 +99,11 @@ class Stream:
         return self._ended.is_set()
 
     @property
+    def was_closed(self) -> bool:
+        """Whether `close` was called; the peer's direction may still be open."""
+        return self._discarding
+
+    @property
     def out_ended(self) -> bool:
         """Whether our direction has ended."""
         return self._records.out_ended
@@ -228,7 +233,11 @@ class Stream:
         self.discard()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._ended.wait()
+                await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until both directions have ended, or the connection has."""
+        await self._ended.wait()
 
     async def abort(self) -> None:
         """End the connection, so that the peer knows that something is missing."""

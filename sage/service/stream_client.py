@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..limits import NONCE_BYTES, RENEW_RETRY_MAX_S, RENEW_RETRY_S
 from ..session import Session
+from ..transport import within
 from ..transport.metrics import NO_METRICS, Metrics, diagnose
 from ..types import Did, Role
 from .clock import Clock
@@ -121,11 +122,21 @@ class StreamClient:
     async def _open(self, aead: str) -> Stream:
         if aead not in STREAM_AEADS:
             raise UsageError(f"aead must be one of {', '.join(STREAM_AEADS)}")
-        if self._stream is not None or self._opening:
+        last = self._stream
+        if self._opening or not (last is None or last.was_closed):
             raise UsageError("a channel carries one stream at a time")
-        opening = StreamOpening(os.urandom(NONCE_BYTES), aead)
-        opened: list[Stream] = []
         self._opening = True
+        try:
+            if last is not None:
+                # Its handler at the peer still works: there is one at a time there too.
+                limit_s, end = self._config.request_timeout_s, last.wait_closed()
+                await within(limit_s, end, "the peer's end of the last stream")
+            return await self._ask(StreamOpening(os.urandom(NONCE_BYTES), aead))
+        finally:
+            self._opening = False
+
+    async def _ask(self, opening: StreamOpening) -> Stream:
+        opened: list[Stream] = []
         try:
             answer = await self._exchange(
                 opening.encode_request(),
@@ -147,8 +158,6 @@ class StreamClient:
                     lost or ConnectionLost("an opening was cancelled")
                 )
             raise
-        finally:
-            self._opening = False
         return opened[-1]
 
     def _register(self, established: Established, opening: StreamOpening) -> Stream:

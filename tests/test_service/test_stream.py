@@ -233,6 +233,37 @@ async def test_one_stream_after_the_other(running, connecting):
         assert len(seen) == 5
 
 
+async def test_the_next_stream_waits_for_a_handler_that_still_works(
+    running, connecting, monkeypatch
+):
+    monkeypatch.setattr("sage.service.stream.CLOSE_TIMEOUT_S", 0.01)
+    go_on = asyncio.Event()
+
+    async def handler(stream: Stream) -> None:
+        await echo_stream(stream)
+        await go_on.wait()  # files what came
+
+    async with running(stream_handler=handler) as url, connecting(url) as channel:
+        async with channel.stream() as first:
+            await first.send(b"x")
+        assert not first.closed
+
+        async def second() -> bytes:
+            async with channel.stream() as stream:
+                await stream.send(b"y")
+                return await stream.receive()
+
+        task = asyncio.create_task(second())
+        assert await channel.request(b"beside it") == b"echo:beside it"
+        with pytest.raises(UsageError):
+            async with channel.stream():
+                pytest.fail("opened")
+        assert not task.done()
+        go_on.set()
+        assert await task == b"y"
+        assert first.closed
+
+
 async def test_the_service_may_end_first(running, connecting):
     async def handler(stream: Stream) -> None:
         for n in range(3):

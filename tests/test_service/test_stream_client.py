@@ -9,12 +9,14 @@ import pytest
 from sage.errors import (
     ConnectFailed,
     ConnectionLost,
+    DeadlineExceeded,
     ProtocolError,
     RemoteFailure,
     UsageError,
 )
 from sage.service import ClientConfig, Clock, Stream
 from sage.service.initiation import Established
+from sage.service.stream import StreamHandler
 from sage.service.stream_client import StreamClient
 from sage.service.stream_host import StreamHost
 from sage.service.stream_opening import CONTINUES, StreamOpening
@@ -45,10 +47,10 @@ class Carrier:
 class Pair:
     """Both ends of a stream without envelopes: an exchange is a call."""
 
-    def __init__(self, **config: object) -> None:
+    def __init__(self, handler: StreamHandler = echo, **config: object) -> None:
         carriers = Carrier(), Carrier()
         self.carrier = carriers[0]
-        self.host = StreamHost(echo, carrier=carriers[1], clock=Clock())
+        self.host = StreamHost(handler, carrier=carriers[1], clock=Clock())
         self.client = StreamClient(
             self.exchange,
             self.handshake,
@@ -121,6 +123,28 @@ async def test_a_refused_opening_leaves_the_channel_alone():
     async with pair.client.open("chacha20poly1305") as stream:
         await stream.send(b"x")
         assert await stream.receive() == b"x"
+
+
+async def test_a_handler_that_never_ends_costs_the_next_stream_a_time_limit(
+    monkeypatch,
+):
+    monkeypatch.setattr("sage.service.stream.CLOSE_TIMEOUT_S", 0.01)
+    go_on = asyncio.Event()
+
+    async def handler(stream: Stream) -> None:
+        await go_on.wait()
+
+    pair = Pair(handler, request_timeout_s=0.05)
+    async with pair.client.open("chacha20poly1305"):
+        pass
+    with pytest.raises(DeadlineExceeded, match="the last stream") as failure:
+        await pair.client.open("chacha20poly1305").__aenter__()
+    assert not failure.value.may_have_run
+    assert pair.carrier.given_up is None
+    go_on.set()
+    async with pair.client.open("chacha20poly1305") as stream:
+        assert len(pair.openings) == 2
+        assert stream.id == pair.openings[1]
 
 
 @pytest.mark.parametrize("answer", [None, b"{}"])
