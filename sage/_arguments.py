@@ -45,10 +45,12 @@ def flat(data: Any, name: str) -> bytes | memoryview:
 def listed(items: Iterable[Buffer], name: str) -> list[Buffer]:
     """Return what there is to iterate over as a list."""
     try:
-        return list(items)
+        # A view holds numbers, if it has not been released.
+        if not isinstance(items, memoryview):
+            return list(items)
     except TypeError:
-        kind = type(items).__name__
-        raise UsageError(f"{name} must be a sequence, not {kind}") from None
+        pass
+    raise UsageError(f"{name} must be a sequence, not {type(items).__name__}")
 
 
 def check_kinds(profile: Any) -> None:

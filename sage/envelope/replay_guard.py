@@ -42,6 +42,7 @@ from ..limits import (
     REPLAY_GRACE_S,
     REPLAY_QUARANTINE_S,
 )
+from ..runtime.bounds import check_count
 from ..types import SessionId
 from .base import Envelope
 
@@ -255,12 +256,9 @@ def check_room(max_entries: int) -> None:
     """Refuse a number of entries that a guard cannot be held to.
 
     Raises:
-        UsageError: not an int, or less than 3.
+        UsageError: not an int from 3, which is the room that one message takes.
     """
-    if type(max_entries) is not int:
-        raise UsageError(f"max_entries is an int, not {type(max_entries).__name__}")
-    if max_entries < 3:
-        raise UsageError("a replay guard needs room for one message: 3 entries")
+    check_count(max_entries, "max_entries", least=3)
 
 
 def replayed(index: int) -> ReplayError:

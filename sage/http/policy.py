@@ -12,6 +12,7 @@ from typing import Final, Self
 
 from ..errors import UsageError
 from ..limits import FRESHNESS_SKEW_S, FRESHNESS_WINDOW_S, HTTP_CONTENT_MAX_BYTES
+from ..runtime.bounds import check_count
 from .component import named_components, texts
 from .profile import GENERAL, V10, Profile
 
@@ -112,8 +113,7 @@ class Policy:
             if value is None and name == "max_age_s":
                 continue
             # An age of 1.5 s would come out of the replay guard, request by request.
-            if type(value) is not int or value < 0:
-                raise UsageError(f"{name} is an int from 0")
+            check_count(value, name, least=0)
         for name, kind in _TEXTS.items():
             value = getattr(self, name)
             if value is not None:

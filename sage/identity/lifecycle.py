@@ -104,15 +104,18 @@ def add_keys(
         endorser: an accepted, unexpired signing key of the record, or one of
             ``signing_keys``; the first of those if left out.
         expires: wall seconds from which on these keys are unusable, or ``None``.
-        unix_time: wall seconds; where given, an expired endorser is refused.
+        unix_time: wall seconds; where given, what has expired is refused.
 
     Raises:
         UsageError: nothing to add, a name or key that the record has or had, an
-            endorser that is missing, revoked or expired, or another state.
+            ``expires`` that has passed, an endorser that is missing, revoked or
+            expired, or another state.
     """
     _require_state(record, "active")
     if not signing_keys and not kem_keys:
         raise UsageError("there is no key to add")
+    if expires is not None and unix_time is not None and expires <= unix_time:
+        raise UsageError("the keys would have expired already")
     if endorser is None and signing_keys:
         endorser = signing_keys[0]
     added = _entries(record.id, signing_keys, kem_keys, endorser, expires)

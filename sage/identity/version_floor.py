@@ -22,8 +22,9 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 from .._crypto import sha256
-from ..errors import Code, ConfigError, ResolutionError, UsageError
+from ..errors import Code, ConfigError, ResolutionError
 from ..limits import VERSION_FLOOR_AGENTS
+from ..runtime.bounds import check_count
 from ..types import Did
 from .files import as_database, create_private
 from .record import AgentRecord
@@ -61,8 +62,7 @@ class VersionFloor:
             ConfigError: the file cannot be opened or is not such a file.
             UsageError: ``max_agents`` is not an int from 1.
         """
-        if type(max_agents) is not int or max_agents < 1:
-            raise UsageError("max_agents must be an int from 1")
+        check_count(max_agents, "max_agents")
         self._max_agents = max_agents
         self.revocations = 0
         self._lock = threading.Lock()

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from dataclasses import fields
 from math import isnan
+from sys import maxsize
 from typing import Any
 
 from ..errors import UsageError
 
-__all__ = ["check_bounds", "check_limit"]
+__all__ = ["check_bounds", "check_count", "check_limit"]
+
+
+def check_count(number: object, name: str, *, least: int = 1) -> None:
+    """Refuse what is no number of things that a process can hold.
+
+    Args:
+        number: what was given.
+        name: its name, for the error's text.
+        least: the smallest that makes sense.
+
+    Raises:
+        UsageError: not an int from ``least`` to the platform's largest size.
+    """
+    if type(number) is not int or not least <= number <= maxsize:
+        raise UsageError(f"{name} must be an int from {least}, not {_shown(number)}")
 
 
 def check_limit(seconds: object, name: str = "timeout_s") -> None:

@@ -16,6 +16,7 @@ import importlib
 from typing import Any, Final, Generic, TypeVar, cast
 
 from ..errors import ConfigError, UsageError
+from .bounds import check_count
 
 __all__ = ["Cache"]
 
@@ -42,8 +43,7 @@ class Cache(Generic[V]):
             UsageError: ``max_entries`` is not an int from 1.
             ConfigError: neither `cachebox` nor `cachetools` is installed.
         """
-        if type(max_entries) is not int or max_entries < 1:
-            raise UsageError("max_entries must be an int from 1")
+        check_count(max_entries, "max_entries")
         #: The library that does the work: ``cachebox`` or ``cachetools``.
         self.backend, self._entries = _make(max_entries)
         # Bound once: this is the whole cost of a hit.

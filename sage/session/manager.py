@@ -27,6 +27,7 @@ from typing import NoReturn
 from .._accel import untrack
 from ..errors import Overloaded, SessionClosed, UsageError
 from ..limits import EVICTION_CANDIDATES, EXPIRY_TICK_S, MANAGER_MAX_SESSIONS
+from ..runtime.bounds import check_count
 from .expiry import TimingWheel
 from .session import Session
 
@@ -129,7 +130,8 @@ class SessionManager:
         on_expire: Callable[[Session], object] | None = None,
         tick_s: float = EXPIRY_TICK_S,
     ) -> None:
-        self._max_sessions = _positive(max_sessions)
+        check_count(max_sessions, "max_sessions")
+        self._max_sessions = max_sessions
         self._policy = _policy(policy)
         if on_expire is not None and not callable(on_expire):
             raise UsageError("on_expire must be callable")
@@ -385,15 +387,6 @@ class SessionManager:
                 logger.exception("on_expire failed for session %s", session.id)
                 with self._lock:
                     self._callback_errors += 1
-
-
-def _positive(number: object) -> int:
-    if not isinstance(number, int) or isinstance(number, bool):
-        name = type(number).__name__
-        raise UsageError(f"max_sessions must be an int, not {name}")
-    if number < 1:
-        raise UsageError("max_sessions must be positive")
-    return number
 
 
 def _check_text(value: object, name: str) -> None:

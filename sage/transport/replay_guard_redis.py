@@ -85,13 +85,17 @@ class RedisReplayGuard:
             timeout_s: for one reservation, connecting included.
 
         Raises:
-            UsageError: not a URL of such a server, or a time limit that is none.
+            UsageError: not a URL of such a server, no text as a prefix, or a time
+                limit that is none.
         """
         if not timeout_s > 0:
             raise UsageError("timeout_s must be positive")
         self._ours = isinstance(server, str)
         self._client = _connect(server) if isinstance(server, str) else server
-        self._prefix = prefix.encode() + b":"
+        try:
+            self._prefix = prefix.encode() + b":"
+        except (AttributeError, UnicodeEncodeError) as exc:
+            raise UsageError("prefix must be text that has an UTF-8 form") from exc
         self._assume_no_history = assume_no_history
         self._timeout_s = timeout_s
         self._closed = False

@@ -103,6 +103,11 @@ def test_sequences():
     assert listed(iter([b"a"]), "x") == [b"a"]
     with pytest.raises(UsageError, match="x must be a sequence, not int"):
         listed(5, "x")
+    released = memoryview(b"abc")
+    released.release()
+    for view in (released, memoryview(b"abc"), memoryview(b"ab").cast("B", (1, 2))):
+        with pytest.raises(UsageError, match="x must be a sequence, not memoryview"):
+            listed(view, "x")
 
 
 def test_a_session_at_its_end_spoils_the_batch_only_before_the_first_success():

@@ -336,7 +336,7 @@ def test_a_wall_clock_that_counts_no_seconds_is_refused(
     reserve(guard)
 
 
-@pytest.mark.parametrize("max_entries", [-1, 0, 2, 3.5, float("nan"), None, "9"])
+@pytest.mark.parametrize("max_entries", [-1, 0, 2, 3.5, float("nan"), None, "9", 2**63])
 def test_a_guard_has_room_for_one_envelope(max_entries: Any, make: Make) -> None:
     with pytest.raises(UsageError):
         make(max_entries=max_entries)

@@ -113,6 +113,10 @@ def test_an_endorser_is_a_usable_key_of_the_record(
     add_keys(old, kem_keys=[kem_key("k")], endorser=ada.sign, unix_time=9)
     with pytest.raises(UsageError):
         add_keys(old, kem_keys=[kem_key("k")], endorser=ada.sign, unix_time=10)
+    late = {"endorser": ada.sign, "expires": 9, "unix_time": 9}
+    for added in ([signing_key("late")], []), ([], [kem_key("late")]):
+        with pytest.raises(UsageError, match="expired already"):
+            add_keys(ada.record, *added, **late)
 
 
 def test_revoking_keeps_the_entry(ada: SimpleNamespace) -> None:

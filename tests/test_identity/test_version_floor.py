@@ -358,7 +358,7 @@ def test_full_of_revocations_it_takes_no_more_agents() -> None:
     floor.close()
 
 
-@pytest.mark.parametrize("size", [0, -1, 1.5, True])
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, 2**63])
 def test_a_size_that_is_none(size: object) -> None:
     with pytest.raises(UsageError):
         VersionFloor(max_agents=size)  # type: ignore[arg-type]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf, nan
+from sys import maxsize
 
 import pytest
 
 from sage.errors import UsageError
-from sage.runtime.bounds import check_bounds, check_limit
+from sage.runtime.bounds import check_bounds, check_count, check_limit
 
 
 @dataclass
@@ -30,6 +31,17 @@ def test_anything_else_is_none(limit):
         check_limit(limit, "wait_s")
 
 
+@pytest.mark.parametrize("number", [2, 3, maxsize])
+def test_a_number_of_things(number):
+    check_count(number, "seats", least=2)
+
+
+@pytest.mark.parametrize("bad", [1, 0, -3, maxsize + 1, 2.0, True, "3", None])
+def test_what_is_none(bad):
+    with pytest.raises(UsageError, match="seats must be an int from 2"):
+        check_count(bad, "seats", least=2)
+
+
 @pytest.mark.parametrize(
     "good", [{}, {"count": 10**30}, {"limit_s": 1}, {"limit_s": inf}, {"on": 5}]
 )
@@ -49,6 +61,8 @@ def test_an_int_of_more_digits_than_are_written_out():
         check_limit(10**5000, "wait_s")
     with pytest.raises(UsageError, match="count must be positive"):
         check_bounds(Config(count=-(10**5000)))
+    with pytest.raises(UsageError, match="seats must be an int from 1"):
+        check_count(10**5000, "seats")
 
 
 def test_there_is_no_half_of_a_thing():

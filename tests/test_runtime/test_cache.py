@@ -95,7 +95,7 @@ def test_only_text_is_a_key(backend: str, key: object) -> None:
             call()
 
 
-@pytest.mark.parametrize("size", [0, -1, 1.5, True, None])
+@pytest.mark.parametrize("size", [0, -1, 1.5, True, None, 2**63])
 def test_a_size_that_is_none(size: object) -> None:
     with pytest.raises(UsageError):
         Cache(size)  # type: ignore[arg-type]

@@ -356,9 +356,10 @@ def test_eviction_looks_at_so_many_and_no_more():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"max_sessions": 0}, "positive"),
-        ({"max_sessions": True}, "not bool"),
-        ({"max_sessions": 1.5}, "not float"),
+        ({"max_sessions": 0}, "from 1, not 0"),
+        ({"max_sessions": True}, "not True"),
+        ({"max_sessions": 1.5}, "not 1.5"),
+        ({"max_sessions": 10**5000}, "not an int without end"),
         ({"policy": "drop"}, "refuse, evict-idlest"),
         ({"policy": None}, "policy must be one of"),
         ({"on_expire": 5}, "callable"),

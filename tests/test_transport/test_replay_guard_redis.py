@@ -600,6 +600,12 @@ def test_what_is_no_server(url):
         sage.RedisReplayGuard(url)
 
 
+@pytest.mark.parametrize("prefix", ["\ud800", b"sage", None])
+def test_what_is_no_prefix(prefix):
+    with pytest.raises(UsageError, match="prefix"):
+        sage.RedisReplayGuard("redis://127.0.0.1", prefix=prefix)
+
+
 @pytest.mark.parametrize(
     "url",
     [
