@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Final, NoReturn
+from typing import Any, AnyStr, Final, NoReturn
 
 from ..errors import Code, DecodeError, UsageError
 from ..limits import JSON_DEPTH_MAX, JSON_INTEGER_MAX, JSON_MAX_BYTES
 from ..types import Buffer, Json
 
-__all__ = ["parse_strict"]
+__all__ = ["has_more", "parse_strict"]
 
+_FEW: Final = JSON_DEPTH_MAX // 2  # of each kind of bracket
 _INTEGER_MAX_DIGITS = len(str(JSON_INTEGER_MAX))
 
 
@@ -45,10 +46,23 @@ def parse_strict(data: Buffer | str, *, max_bytes: int = JSON_MAX_BYTES) -> Json
         raise _malformed(f"not JSON: {exc}") from None
     # After decoding UTF-8, a surrogate can only come from an escape, and nothing is
     # nested deeper than there are brackets: most texts need no walk.
-    escapes = "\\u" in text
-    if escapes or text.count("{") + text.count("[") > JSON_DEPTH_MAX:
+    # (A single character is found forty times as fast as two.)
+    escapes = "\\" in text and "\\u" in text
+    if escapes or has_more(text, "{", _FEW) or has_more(text, "[", _FEW):
         _check(value, JSON_DEPTH_MAX, escapes=escapes)
     return value
+
+
+def has_more(text: AnyStr, character: AnyStr, most: int) -> bool:
+    """Whether a character is there more than so many times.
+
+    For long texts in which it is rare: searching is fifteen times as fast as counting.
+    """
+    at = text.find(character)
+    while at >= 0 and most > 0:
+        at = text.find(character, at + 1)
+        most -= 1
+    return at >= 0
 
 
 def _text(data: Buffer | str, max_bytes: int) -> str:

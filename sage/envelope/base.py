@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from .._crypto import sha256
 from .._kept import kept
 from ..encoding import b64u_encode, jcs, parse_strict
+from ..encoding.strict_json import has_more
 from ..errors import Code, DecodeError, PeerError, UsageError
 from ..identity.keys import SigningKey
 from ..identity.signature import as_bytes
@@ -260,13 +261,12 @@ def parse_envelope(data: Buffer | str) -> JsonObject:
             schema has (``envelope.malformed``).
         UsageError: ``data`` is neither a buffer nor ``str``.
     """
-    text = (
-        data
-        if isinstance(data, str | bytes | bytearray)
-        else as_bytes(data, "envelope")
-    )
-    commas = text.count(",") if isinstance(text, str) else text.count(b",")
-    if len(text) <= ENVELOPE_MAX_BYTES and commas > _COMMAS_MAX:
+    text = data if isinstance(data, str) else as_bytes(data, "envelope")
+    if _COMMAS_MAX < len(text) <= ENVELOPE_MAX_BYTES and (
+        has_more(text, ",", _COMMAS_MAX)
+        if isinstance(text, str)
+        else has_more(text, b",", _COMMAS_MAX)
+    ):
         raise DecodeError("more values than an envelope has", code=_MALFORMED)
     members = parse_strict(text, max_bytes=ENVELOPE_MAX_BYTES)
     if not isinstance(members, dict):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sage.encoding import parse_strict
+from sage.encoding.strict_json import has_more
 from sage.errors import Code, DecodeError, UsageError
 from sage.limits import JSON_DEPTH_MAX, JSON_INTEGER_MAX, JSON_MAX_BYTES
 
@@ -237,3 +238,24 @@ def test_many_brackets_are_no_depth() -> None:
     assert parse_strict(json.dumps(flat)) == flat
     text = "[{" * JSON_DEPTH_MAX
     assert parse_strict(json.dumps(text)) == text
+
+
+@pytest.mark.parametrize("bracket", ["[", "{"])
+def test_depth_is_looked_at_from_half_of_the_brackets_on(bracket: str) -> None:
+    """Whatever else there is: the other kind, few of them, or all in one text."""
+    for deep in (JSON_DEPTH_MAX, JSON_DEPTH_MAX + 1):
+        other = deep // 2
+        left = {"[": "[", "{": '{"a":'}
+        text = left[bracket] * (deep - other) + left["[{".replace(bracket, "")] * other
+        ends = {"[": "]", "{": "}"}
+        text += "7" + "".join(ends[c] for c in reversed(text) if c in ends)
+        if deep > JSON_DEPTH_MAX:
+            assert refused(text) is Code.JSON_MALFORMED
+        else:
+            parse_strict(text)
+
+
+@given(st.text("ab,", max_size=30), st.integers(0, 12))
+def test_more_than_so_many(text: str, most: int) -> None:
+    assert has_more(text, ",", most) is (text.count(",") > most)
+    assert has_more(text.encode(), b",", most) is (text.count(",") > most)

@@ -220,6 +220,16 @@ def test_what_is_not_an_object_is_no_envelope(data: bytes, code: Code) -> None:
         Request.decode(data)
 
 
+@pytest.mark.parametrize("form", [bytes, bytearray, bytes.decode])
+def test_so_many_values_are_not_even_parsed(form: Callable[[bytes], Any]) -> None:
+    most = b"[" + b"0," * 8192 + b"0]"
+    with pytest.raises(DecodeError, match="not an object"):
+        parse_envelope(form(most))
+    with pytest.raises(DecodeError, match="more values") as caught:
+        parse_envelope(form(b"," + most))
+    assert caught.value.code == Code.ENVELOPE_MALFORMED
+
+
 def test_each_kind_decodes_only_itself(
     signed_request: Callable[..., Request], signed_response: Callable[..., Response]
 ) -> None:
