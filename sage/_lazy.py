@@ -22,7 +22,12 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "http2": ("http_sf", "httpx2", "h2"),
     "service": ("http_sf", "uvicorn"),
     "redis": ("redis",),
-    "fast": ("cachebox", "nacl", *(() if sys.platform == "win32" else ("uvloop",))),
+    "fast": (
+        "cachebox",
+        "nacl",
+        "pybase64",
+        *(() if sys.platform == "win32" else ("uvloop",)),
+    ),
     "metrics": ("prometheus_client",),
     "zstd": ("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd",),
     "cli": ("typer", "rich", "trustme"),

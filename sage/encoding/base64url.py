@@ -1,14 +1,27 @@
-"""Canonical base64url without padding (RFC 4648, section 5; CRYPTO-04)."""
+"""Canonical base64url without padding (RFC 4648, section 5; CRYPTO-04).
+
+Long values go through `pybase64` where it is installed (the extra ``fast``): it takes
+a tenth of the time or less. It decides nothing: what it has decoded counts only where
+it is also what encodes to the very text, and all else is left to `binascii`.
+"""
 
 from __future__ import annotations
 
 import binascii
+from sys import maxsize
 from typing import Final
 
 from ..errors import Code, DecodeError, UsageError
 from ..types import Buffer
 
 __all__ = ["b64u_decode", "b64u_encode"]
+
+try:
+    import pybase64
+except Exception:  # absent; or broken, or an auditing hook refuses
+    _LONG = maxsize
+else:
+    _LONG = 128  # below, a call of the library's costs as much as it saves
 
 # `binascii` itself: the wrappers of `base64` cost as much again as the work.
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
@@ -29,6 +42,8 @@ def b64u_encode(data: Buffer) -> str:
     Raises:
         UsageError: ``data`` is not a contiguous buffer.
     """
+    if isinstance(data, bytes) and len(data) >= _LONG:
+        return pybase64.b64encode_as_string(data, b"-_", padded=False)
     try:
         standard = binascii.b2a_base64(data, newline=False)
     except (TypeError, ValueError, BufferError) as exc:
@@ -54,6 +69,8 @@ def b64u_decode(text: str, *, size: int | None = None) -> bytes:
         raise UsageError(f"base64url text must be str, not {type(text).__name__}")
     if size is not None and len(text) != (size * 4 + 2) // 3:
         raise _malformed(f"not the base64url of {size} bytes")
+    if len(text) >= _LONG and (long := _decode_long(text)) is not None:
+        return long
     rest = len(text) % 4
     try:
         standard = text.encode("ascii").translate(_FROM_URL) + b"=" * (-rest % 4)
@@ -63,6 +80,20 @@ def b64u_decode(text: str, *, size: int | None = None) -> bytes:
     if rest and text[-1] not in _LAST[rest]:
         raise _malformed("non-zero bits behind the last byte of base64url")
     return data
+
+
+def _decode_long(text: str) -> bytes | None:
+    """Return what encodes to ``text``, if the library finds it."""
+    # The library takes the other alphabet's characters as well, with a warning.
+    if "+" in text or "/" in text:
+        return None
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        data = pybase64.b64decode(padded, b"-_", validate=True)
+    except ValueError:
+        return None
+    again = pybase64.b64encode_as_string(data, b"-_", padded=False)
+    return data if again == text else None
 
 
 def _malformed(message: str) -> DecodeError:
