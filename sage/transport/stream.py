@@ -309,7 +309,9 @@ async def serve_tcp(
         ConfigError: host or port cannot be listened on.
     """
     serving = _Serving(handler, session)
-    starting = asyncio.start_server(serving.connected, host, port, ssl=tls)
+    starting = asyncio.start_server(
+        serving.connected, host, port, ssl=tls, start_serving=False
+    )
     async with _running(starting, serving, f"{host}:{port}") as server:
         yield server.sockets[0].getsockname()[1]
 
@@ -324,7 +326,7 @@ async def serve_unix(
         ConfigError: the path cannot be listened on.
     """
     serving = _Serving(handler, session)
-    starting = asyncio.start_unix_server(serving.connected, path)
+    starting = asyncio.start_unix_server(serving.connected, path, start_serving=False)
     async with _running(starting, serving, str(path)):
         yield
 
@@ -392,18 +394,28 @@ class _Serving:
 async def _running(
     starting: Awaitable[asyncio.Server], serving: _Serving, where: str
 ) -> AsyncIterator[asyncio.Server]:
+    server: asyncio.Server | None = None
     try:
-        server = await starting
-    except (OSError, OverflowError, ValueError) as exc:
-        raise ConfigError(f"cannot listen on {where}: {exc}") from exc
-    try:
+        try:
+            server = await starting
+            # Within ``try``: whoever is cancelled in it leaves no server behind.
+            await server.start_serving()
+        except (OSError, OverflowError, ValueError) as exc:
+            raise ConfigError(f"cannot listen on {where}: {exc}") from exc
         yield server
     finally:
+        if server is not None:
+            await _stop(server, serving)
+
+
+async def _stop(server: asyncio.Server, serving: _Serving) -> None:
+    try:
         # asyncio drops, open, what it has just accepted for a server that closes.
         await asyncio.sleep(0)
+    finally:
         server.close()
         await serving.close()
-        # From Python 3.12 on it waits for whoever still shakes hands, for a minute.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await server.wait_closed()
+    # From Python 3.12 on it waits for whoever still shakes hands, for a minute.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await server.wait_closed()

@@ -326,6 +326,30 @@ async def test_stopping_a_server_leaves_no_connection(tmp_path: Path):
         writer.close()
 
 
+@pytest.mark.parametrize("stopping", [False, True])
+async def test_a_server_that_is_cancelled_listens_no_more(tmp_path: Path, stopping):
+    """However far it has come with its start or its stop."""
+    for turns in range(12):
+        path, stop = tmp_path / f"socket{turns}", asyncio.Event()
+        running = asyncio.Event()
+
+        async def serve(path: Path, running: asyncio.Event, stop: asyncio.Event):
+            async with serve_unix(echo, session=fresh, path=path):
+                running.set()
+                await stop.wait()
+
+        task = asyncio.create_task(serve(path, running, stop))
+        if stopping:
+            await running.wait()
+            stop.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        with pytest.raises(ConnectFailed):
+            await open_unix(path, pair()[0])
+
+
 async def test_who_still_shakes_hands_does_not_hold_a_server_that_stops(tls):
     served = []
 
