@@ -271,8 +271,9 @@ async def open_tcp(
     Raises:
         ConnectFailed: refused, unreachable or untrusted.
         DeadlineExceeded: no connection within ``timeout_s``.
-        UsageError: no host, or a port that there is not.
+        UsageError: no host, a port that there is not, or no TLS context.
     """
+    _require_tls(tls)
     opening = asyncio.open_connection(host, port, ssl=tls)
     return await _open(opening, session, timeout_s, f"{host}:{port}")
 
@@ -307,7 +308,9 @@ async def serve_tcp(
 
     Raises:
         ConfigError: host or port cannot be listened on.
+        UsageError: no TLS context.
     """
+    _require_tls(tls)
     serving = _Serving(handler, session)
     starting = asyncio.start_server(
         serving.connected, host, port, ssl=tls, start_serving=False
@@ -329,6 +332,12 @@ async def serve_unix(
     starting = asyncio.start_unix_server(serving.connected, path, start_serving=False)
     async with _running(starting, serving, str(path)):
         yield
+
+
+def _require_tls(tls: object) -> None:
+    """Refuse ``None``, which asyncio takes for a connection in the clear."""
+    if not isinstance(tls, ssl.SSLContext):
+        raise UsageError(f"TLS needs an ssl.SSLContext, not {type(tls).__name__}")
 
 
 Opening = Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]

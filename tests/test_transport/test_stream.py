@@ -394,6 +394,18 @@ async def test_what_is_no_port_is_refused(tls, port):
             pass
 
 
+@pytest.mark.parametrize("none", [None, False])
+async def test_there_is_no_tcp_without_tls(none):
+    """What elsewhere stands for the system's authorities is no context here."""
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(UsageError, match="SSLContext"):
+            await open_tcp("127.0.0.1", port, pair()[0], tls=none)
+    with pytest.raises(UsageError, match="SSLContext"):
+        async with serve_tcp(echo, session=fresh, tls=none):
+            pass
+
+
 async def test_where_nobody_can_listen(tls, tmp_path: Path):
     options = {"session": fresh, "tls": tls.server}
     async with serve_tcp(echo, **options) as port:
