@@ -156,7 +156,9 @@ class _Connection:
             streams = await asyncio.open_connection(
                 address, port, ssl=context, server_hostname=host
             )
-        except OSError as exc:  # ssl.SSLError is one
+        # ssl.SSLError is the first; the others are of an address in the host map that
+        # no name system and no system takes.
+        except (OSError, ValueError, OverflowError) as exc:
             raise ConnectFailed(f"cannot connect to {host}: {exc}") from exc
         return cls(*streams)
 
