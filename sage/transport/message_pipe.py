@@ -16,11 +16,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeGuard, cast
 
-from websockets.exceptions import InvalidState
+from websockets.exceptions import InvalidState, ProtocolError
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, State
 
-from ..errors import ConnectionLost, DeadlineExceeded
+from ..errors import ConnectionLost, DeadlineExceeded, UsageError
 from ..limits import (
     CLOSE_TIMEOUT_S,
     MESSAGE_COST_BYTES,
@@ -188,9 +188,16 @@ class MessagePipe(asyncio.Protocol):
         """Send a close frame; what is received from now on is dropped. Idempotent.
 
         The connection ends with the peer's close frame, or within a second.
+
+        Raises:
+            UsageError: a code that no close frame has, or a reason of more than 123
+                bytes; the connection is as it was.
         """
         if self._frames.state is State.OPEN:
-            self._frames.send_close(code, reason)
+            try:
+                self._frames.send_close(code, reason)
+            except (ProtocolError, UnicodeError) as exc:
+                raise UsageError(f"nothing to close with: {exc}") from exc
             self._write()
         self._lose("the connection is closed")
         self._messages, self._queued = None, 0

@@ -142,7 +142,12 @@ class WebSocket:
         await self._pipe.ping(timeout_s=timeout_s)
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close, within a second, whatever the peer does. Idempotent."""
+        """Close, within a second, whatever the peer does. Idempotent.
+
+        Raises:
+            UsageError: a code that no close frame has, or a reason of more than 123
+                bytes; the connection is as it was.
+        """
         self._pipe.say_goodbye(code, reason)
         await self._ended.wait()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol, Side
 
-from sage.errors import ConnectionLost, DeadlineExceeded
+from sage.errors import ConnectionLost, DeadlineExceeded, UsageError
 from sage.limits import MESSAGE_QUEUE_BYTES
 from sage.transport import message_pipe
 from sage.transport.message_pipe import MessagePipe
@@ -360,6 +360,22 @@ async def test_a_goodbye_drops_what_comes_and_ends_without_the_peer():
     async with asyncio.timeout(2):
         while not ended:
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(5, ""), (1006, ""), (1000, "x" * 124), (1000, "é" * 62), (1000, "\ud800")],
+)
+async def test_a_goodbye_that_no_frame_holds_is_none(code, reason):
+    line = Line()
+    pipe, ended = pipe_on(line)
+    with pytest.raises(UsageError, match="nothing to close with"):
+        pipe.say_goodbye(code, reason)
+    await pipe.send(b"x", text=False, timeout_s=1)
+    pipe.say_goodbye(1000, "x" * 123)
+    assert [frame.opcode for frame in frames_of(line)] == [Opcode.BINARY, Opcode.CLOSE]
+    line.abort()
+    assert ended == [1]
 
 
 async def test_the_peers_goodbye_comes_after_its_messages():
