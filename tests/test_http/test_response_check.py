@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 
 import pytest
 
 import sage
+from sage.encoding import b64u_encode
 from sage.errors import (
     AuthenticationError,
     Code,
     DecodeError,
+    PeerError,
     ProtocolError,
     UsageError,
 )
 from sage.http import (
+    V10,
     HttpKey,
     Policy,
     RequestMessage,
@@ -22,6 +27,7 @@ from sage.http import (
     ResponseMessage,
     Signer,
     encode_digest,
+    sign_request,
     sign_response,
 )
 
@@ -89,6 +95,46 @@ async def test_what_has_no_content_gets_none(check, ada, grace, method, status):
         with pytest.raises(ProtocolError) as refused:
             held.update(b"from in between")
         assert refused.value.code is Code.DIGEST_MISSING
+
+
+def strictly(message, sign, key, **options):
+    """Return a message signed under 0.10.0."""
+    described = message.with_fields(
+        ("Content-Type", "application/json"),
+        ("X-SAGE-DID", key.kid.partition("#")[0]),
+        ("X-SAGE-Version", "0.10.0"),
+    )
+    now, nonce = int(time.time()), b64u_encode(os.urandom(16))
+    times = {"created": now, "expires": now + 60, "nonce": nonce}
+    return described.with_fields(*sign(described, key, profile=V10, **times, **options))
+
+
+@pytest.mark.parametrize(
+    ("method", "status"), [("GET", 204), ("GET", 304), ("HEAD", 200)]
+)
+async def test_a_strict_policy_takes_no_content_with_its_digest_alone(
+    resolver, ada, grace, method, status
+):
+    check = ResponseCheck(
+        resolver=resolver,
+        peer=GRACE,
+        policy=Policy.v10(),
+        unsigned_streams={"text/event-stream"},
+    )
+    plain = RequestMessage(method=method, target_uri="https://agents.example/a")
+    asked = strictly(plain, sign_request, ada.signing_key)
+    empty = ResponseMessage(status=status)
+    signed = strictly(empty, sign_response, grace.signing_key, request=asked)
+    held = await check.check(dataclasses.replace(signed, content=None), request=asked)
+    assert held is not None
+    held.finish()
+    with pytest.raises(PeerError):
+        held.update(b"from in between")
+    loose = answer(grace, asked, status=status, content=None)
+    for fields in (loose.fields, (*loose.fields, *EVENTS)):
+        with pytest.raises(PeerError) as refused:
+            await check.check(dataclasses.replace(loose, fields=fields), request=asked)
+        assert refused.value.may_have_run
 
 
 async def test_a_named_stream_is_believed(check, grace, asked):
