@@ -108,9 +108,9 @@ def encode_string(text: str) -> str | None:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def is_label(text: str) -> bool:
+def is_label(text: object) -> bool:
     """Whether a text can name a signature: a key of RFC 9651, section 3.1.2."""
-    return re.fullmatch(_LABEL, text) is not None
+    return type(text) is str and re.fullmatch(_LABEL, text) is not None
 
 
 def _plain(listed: str, parameters: str) -> SignatureInput:

@@ -13,8 +13,10 @@ from ..limits import ENVELOPE_TTL_S, NONCE_BYTES
 from .component import named_components, texts
 from .keys import SignatureKey
 from .message import FieldLines, RequestMessage, ResponseMessage
+from .parameters import SignatureParameters, encode_parameters
 from .profile import GENERAL
 from .sign import sign_request, sign_response
+from .signature_input import is_label
 
 __all__ = ["Signer"]
 
@@ -32,8 +34,8 @@ class Signer:
         ttl_s: whole seconds from ``created`` to ``expires``.
 
     Raises:
-        UsageError: what should sign is no key, such as the agent that has one; or
-            what should be covered is no component.
+        UsageError: what should sign is no key, such as the agent that has one; what
+            should be covered is no component; or label, tag or time are none.
     """
 
     key: SignatureKey
@@ -54,6 +56,11 @@ class Signer:
             value = getattr(self, name)
             if value is not None:
                 named_components(texts(value, name))
+        if not is_label(self.label):
+            raise UsageError(f"{self.label!r} cannot be a label")
+        if type(self.ttl_s) is not int or self.ttl_s < 1:
+            raise UsageError("ttl_s is an int from 1")
+        encode_parameters(SignatureParameters(tag=self.tag), ("tag",))
 
     def sign_request(self, request: RequestMessage) -> FieldLines:
         """Return the fields to add to a request.

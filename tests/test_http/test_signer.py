@@ -39,6 +39,19 @@ def test_what_cannot_sign_is_refused_before_the_first_request(ada):
             Signer(key=key)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"ttl_s": ttl_s} for ttl_s in (0, -1, 60.0, "60", True, None)),
+        *({"label": label} for label in ("", "Sig1", "a b", 1, None)),
+        *({"tag": tag} for tag in ("sägé", "a\nb", 1)),
+    ],
+)
+def test_what_no_signature_can_say_is_refused_before_the_first_request(ada, wrong):
+    with pytest.raises(UsageError):
+        Signer(key=ada.signing_key, **wrong)
+
+
 def test_requests_are_signed_now_for_a_minute(ada, request_):
     before = int(time.time())
     signer = Signer(key=ada.signing_key)
