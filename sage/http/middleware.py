@@ -33,6 +33,7 @@ from ..errors import (
 )
 from ..identity import Resolver
 from ..limits import FRESHNESS_WINDOW_S, HTTP_CONTENT_MAX_BYTES, REQUEST_TIMEOUT_S
+from ..runtime.bounds import check_limit
 from ..types import AsgiApp, AsgiMessage, AsgiReceive, AsgiScope, AsgiSend
 from .asgi_request import (
     ClientLeft,
@@ -123,10 +124,12 @@ class VerifyMiddleware:
         Raises:
             UsageError: a bad ``base_url``; neither resolver nor keys; no guard
                 where the policy requires a nonce, or one where it takes older
-                requests; or one text for ``public_paths``.
+                requests; one text for ``public_paths``; or a time limit that is
+                none.
         """
         if isinstance(public_paths, str):  # its letters: with them "/" would be open
             raise UsageError("public paths are several, such as a set, not one text")
+        check_limit(content_timeout_s, "content_timeout_s")
         self._app = app
         self._base_url = base_url_of(base_url)
         self._policy = Policy() if policy is None else policy

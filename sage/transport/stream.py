@@ -37,6 +37,7 @@ from ..limits import (
     SEND_TIMEOUT_S,
     SESSION_IDLE_S,
 )
+from ..runtime.bounds import check_limit
 from ..session import Session
 from ..types import Buffer
 from .deadline import within
@@ -72,6 +73,9 @@ class RecordStream:
         send_timeout_s: how long `send` waits for a peer that does not read.
         receive_timeout_s: how long `receive` waits for a record.
         clock: monotonic seconds, for tests.
+
+    Raises:
+        UsageError: a time limit that is none.
     """
 
     def __init__(
@@ -84,6 +88,8 @@ class RecordStream:
         receive_timeout_s: float = SESSION_IDLE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_limit(send_timeout_s, "send_timeout_s")
+        check_limit(receive_timeout_s, "receive_timeout_s")
         self._reader, self._writer = reader, writer
         self._records = Records(session)
         self._send_timeout_s = send_timeout_s
@@ -271,9 +277,11 @@ async def open_tcp(
     Raises:
         ConnectFailed: refused, unreachable or untrusted.
         DeadlineExceeded: no connection within ``timeout_s``.
-        UsageError: no host, a port that there is not, or no TLS context.
+        UsageError: no host, a port that there is not, no TLS context, or a time limit
+            that is none.
     """
     _require_tls(tls)
+    check_limit(timeout_s)
     opening = asyncio.open_connection(host, port, ssl=tls)
     return await _open(opening, session, timeout_s, f"{host}:{port}")
 
@@ -289,8 +297,9 @@ async def open_unix(
     Raises:
         ConnectFailed: nobody listens there.
         DeadlineExceeded: no connection within ``timeout_s``.
-        UsageError: the path has a null character.
+        UsageError: the path has a null character, or a time limit that is none.
     """
+    check_limit(timeout_s)
     opening = asyncio.open_unix_connection(path)
     return await _open(opening, session, timeout_s, str(path))
 

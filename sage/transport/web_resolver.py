@@ -21,6 +21,7 @@ from ..identity import (
 )
 from ..identity.resolver import observe, parse_web_did
 from ..limits import RESOLVE_TIMEOUT_S, WEB_RESPONSE_MAX_BYTES
+from ..runtime.bounds import check_limit
 from .address import HostMap
 from .deadline import within
 from .https_client import HttpResponse
@@ -49,7 +50,7 @@ class WebResolver:
         wall_clock: seconds since the epoch.
 
     Raises:
-        UsageError: one text for ``allowed_domains``.
+        UsageError: one text for ``allowed_domains``, or a time limit that is none.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class WebResolver:
     ) -> None:
         if isinstance(allowed_domains, str):  # its letters: nobody would be asked
             raise UsageError("allowed domains are several, such as a set, not one text")
+        check_limit(timeout_s)
         self._getter = HttpsGetter(host_map)
         self._allowed = None if allowed_domains is None else frozenset(allowed_domains)
         self._floor = version_floor if version_floor is not None else VersionFloor()

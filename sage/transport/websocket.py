@@ -30,6 +30,7 @@ from ..limits import (
     ENVELOPE_MAX_BYTES,
     SEND_TIMEOUT_S,
 )
+from ..runtime.bounds import check_limit
 from .address import tls_context
 from .deadline import within
 from .message_pipe import MessagePipe
@@ -63,12 +64,13 @@ class WebSocket:
             timeout_s: for DNS, TCP, TLS and the upgrade together.
 
         Raises:
-            UsageError: not a ``wss://`` URL.
+            UsageError: not a ``wss://`` URL, or a time limit that is none.
             ConnectFailed: refused, unreachable, untrusted, or not a WebSocket.
             DeadlineExceeded: no connection within ``timeout_s``.
         """
         if not _is_wss(url):
             raise UsageError(f"a channel needs a wss:// URL, not {url!r}")
+        check_limit(timeout_s)
         context = tls if tls is not None else tls_context()
         try:
             opening = _upgrade(parse_uri(url), context, timeout_s)

@@ -598,6 +598,9 @@ async def test_without_digests_only_by_name(running, signs, to_wire):
         {"policy": Policy(max_age_s=None)},
         {"policy": Policy(max_age_s=301)},
         {"public_paths": "/health"},
+        {"content_timeout_s": "5"},
+        {"content_timeout_s": None},
+        {"content_timeout_s": float("nan")},
     ],
     ids=lambda options: ",".join(options),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 import ssl
@@ -404,6 +405,18 @@ async def test_there_is_no_tcp_without_tls(none):
     with pytest.raises(UsageError, match="SSLContext"):
         async with serve_tcp(echo, session=fresh, tls=none):
             pass
+
+
+@pytest.mark.parametrize("limit", ["5", None, True, math.nan])
+async def test_a_time_limit_is_a_number(tls, tmp_path: Path, limit):
+    session = pair()[0]
+    with pytest.raises(UsageError, match="timeout_s must be seconds"):
+        await open_tcp("localhost", 1, session, tls=tls.client, timeout_s=limit)
+    with pytest.raises(UsageError, match="timeout_s must be seconds"):
+        await open_unix(tmp_path / "nothing", session, timeout_s=limit)
+    for name in ("send_timeout_s", "receive_timeout_s"):
+        with pytest.raises(UsageError, match=f"^{name} must be seconds"):
+            RecordStream(None, None, session, **{name: limit})
 
 
 async def test_where_nobody_can_listen(tls, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 
 import pytest
@@ -171,6 +172,12 @@ async def test_a_slow_registry(canned):
 def test_one_text_is_not_the_domains():
     with pytest.raises(UsageError, match="not one text"):
         WebResolver(allowed_domains="agents.example")
+
+
+@pytest.mark.parametrize("limit", ["5", None, True, math.nan])
+def test_a_time_limit_is_a_number(limit):
+    with pytest.raises(UsageError, match="timeout_s must be seconds"):
+        WebResolver(timeout_s=limit)
 
 
 async def test_domains_that_are_not_allowed_or_not_public(canned):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import ssl
 from contextlib import asynccontextmanager
 
@@ -93,6 +94,12 @@ async def test_fragments_up_to_16_mib_and_not_a_byte_more(tls):
 async def test_only_wss_urls(url):
     with pytest.raises(UsageError):
         await WebSocket.open(url)
+
+
+@pytest.mark.parametrize("limit", ["5", None, True, math.nan])
+async def test_a_time_limit_is_a_number(limit):
+    with pytest.raises(UsageError, match="timeout_s must be seconds"):
+        await WebSocket.open("wss://localhost/", timeout_s=limit)
 
 
 async def test_the_peers_words_stay_on_one_line(tls):
