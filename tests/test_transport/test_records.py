@@ -224,6 +224,19 @@ def test_an_old_key_is_gone_after_the_switch():
     assert theirs.closed
 
 
+def test_an_old_key_is_gone_once_both_directions_have_switched():
+    old, theirs = pair()
+    ada, grace = Records(old), Records(theirs)
+    ours, new = pair()
+    ada.expect(ours)
+    grace.expect(new)
+    grace.switch(new)
+    assert ada.open(grace.seal(b"x", now=NOW), now=NOW) == b"x"
+    assert not old.closed  # of what Ada sends
+    ada.switch(ours)
+    assert old.closed
+
+
 @given(st.lists(st.sampled_from(["ada", "grace", "renew"]), max_size=60))
 def test_nothing_is_lost_or_repeated_across_any_renewals(steps):
     """Whoever is silent for how many renewals: the seam leads over all of them."""
@@ -255,6 +268,30 @@ def test_a_refused_successor_is_wiped():
     with pytest.raises(AuthenticationError):
         ada.open(theirs.seal(b"x", now=NOW), now=NOW)
     assert grace.open(ada.seal(b"x", now=NOW), now=NOW) == b"x"
+
+
+def test_a_refused_successor_leaves_its_place_to_others():
+    ada, _ = ends()
+    kept, refused = pair()[0], pair()[0]
+    ada.expect(kept)
+    ada.expect(refused)
+    ada.forget(refused)
+    for _ in range(STREAM_SUCCESSORS_MAX - 1):
+        ada.expect(pair()[0])
+    assert not kept.closed
+
+
+def test_a_successor_in_use_is_not_wiped_where_it_is_forgotten():
+    """Its peer has used it, whatever the answer to the renewal says."""
+    ada, grace = ends()
+    ours, theirs = pair()
+    ada.expect(ours)
+    grace.expect(theirs)
+    grace.switch(theirs)
+    grace.forget(theirs)
+    assert ada.open(grace.seal(b"x", now=NOW), now=NOW) == b"x"
+    ada.forget(ours)
+    assert ada.open(grace.seal(b"y", now=NOW), now=NOW) == b"y"
 
 
 def test_of_many_successors_the_oldest_gives_way():
