@@ -181,6 +181,35 @@ async def test_a_read_that_is_cancelled_from_outside_is_told():
     assert world.reads.get("home:a") is None
 
 
+async def test_closing_waits_for_what_the_reads_clean_up():
+    cleaned = []
+
+    async def ask(read: Read) -> ResolutionError:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            cleaned.append(read.did)
+        return DONE
+
+    reads = Reads(PLACES)
+    for did in ("d:a", "d:b"):
+        reads.begin(did, ask, now=1.0, known=False)
+    await asyncio.sleep(0)
+    await reads.close()
+    assert sorted(cleaned) == ["d:a", "d:b"]
+
+
+async def test_nothing_is_kept_of_a_read_that_has_ended():
+    world = Registry()
+    tasks = [await world.begin("d:a"), await world.begin("d:b")]
+    world.gate.set()
+    for task in tasks:
+        await task
+    await turns()
+    assert not world.reads._tasks
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from("abcde"), st.booleans(), st.booleans()), max_size=60
