@@ -15,6 +15,7 @@ from ..limits import FRESHNESS_SKEW_S, FRESHNESS_WINDOW_S, HTTP_CONTENT_MAX_BYTE
 from ..runtime.bounds import check_count
 from .component import named_components, texts
 from .profile import GENERAL, V10, Profile
+from .structured import check_kinds
 
 __all__ = ["Policy"]
 
@@ -77,11 +78,12 @@ class Policy:
         allow_repeated_fields: join repeated Signature, Signature-Input,
             Content-Digest, Content-Type and X-SAGE lines instead of refusing them.
         max_content_bytes: the longest content.
-        structured_fields: more structured fields and their types, for ``;sf``.
+        structured_fields: more structured fields, by lower-case name, and their types
+            (``"dictionary"``, ``"item"``, ``"list"``), for ``;sf``.
 
     Raises:
         UsageError: a strict profile with something that weakens it, a number that is
-            no int or out of range, or components that are none.
+            no int or out of range, or components or types of fields that are none.
     """
 
     profile: Profile = GENERAL
@@ -122,6 +124,7 @@ class Policy:
         if not 0 <= self.skew_s <= FRESHNESS_SKEW_S:
             raise UsageError(f"skew_s is 0 to {FRESHNESS_SKEW_S}")
         named_components((self.cover or ()) + self.also_cover)
+        check_kinds(self.structured_fields)
         if self.profile.exact:
             self._check_strict()
 

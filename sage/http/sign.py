@@ -22,6 +22,7 @@ from .parameters import SignatureParameters, encode_parameters
 from .profile import GENERAL, Profile
 from .signature_input import encode_signature, is_label, parse_signature_input
 from .strict import check_strict
+from .structured import check_kinds
 
 __all__ = ["sign_request", "sign_response"]
 
@@ -59,7 +60,7 @@ def sign_request(
             whole identifiers. The profile `V10` allows no choice.
         also_cover: header fields to cover as well, each where the request has it.
         tag: the application that the signature is for.
-        structured_fields: more structured fields and their types, for ``;sf``.
+        structured_fields: more structured fields and their types, as in `Policy`.
 
     Raises:
         UsageError: something of this cannot be signed: a component that the request
@@ -136,6 +137,7 @@ class _Wanted:
 def _view(
     message: Message, asked: MessageView | None, structured: Mapping[str, str]
 ) -> MessageView:
+    check_kinds(structured)
     try:
         return MessageView(message, request=asked, structured=structured)
     except PeerError as exc:

@@ -12,10 +12,11 @@ from typing import Any, Final, NoReturn
 
 import http_sf
 
-from ..errors import Code, DecodeError
+from ..errors import Code, DecodeError, UsageError
 
 __all__ = [
     "STRUCTURED_FIELDS",
+    "check_kinds",
     "parse_structured",
     "serialize_member",
     "serialize_structured",
@@ -44,6 +45,27 @@ STRUCTURED_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Fields that are defined as structured, and their type: ``;sf`` works on these."""
+
+
+_KINDS: Final = ("dictionary", "item", "list")
+
+
+def check_kinds(fields: object) -> None:
+    """Refuse a table of structured fields that nothing could be parsed by.
+
+    Args:
+        fields: lower-case name → ``"dictionary"``, ``"item"`` or ``"list"``.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    if not isinstance(fields, Mapping):
+        raise UsageError("structured fields are a table: name and type")
+    for name, kind in fields.items():
+        if type(name) is not str or name != name.lower() or kind not in _KINDS:
+            raise UsageError(
+                f"{name!r}: {kind!r} is not a name in lower case and one of {_KINDS}"
+            )
 
 
 def parse_structured(text: str, kind: str, *, code: Code = Code.SIG_MALFORMED) -> Any:

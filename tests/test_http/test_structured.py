@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.errors import Code, DecodeError
+from sage.errors import Code, DecodeError, UsageError
+from sage.http import Policy, RequestMessage, sign_request
 from sage.http.structured import (
     STRUCTURED_FIELDS,
+    check_kinds,
     parse_structured,
     serialize_member,
     serialize_structured,
 )
+from sage.identity import SigningKey
 
 from .conftest import outcome
 
@@ -72,3 +77,29 @@ def test_the_fields_that_are_known() -> None:
     assert STRUCTURED_FIELDS["signature-input"] == "dictionary"
     assert set(STRUCTURED_FIELDS.values()) == {"dictionary", "list", "item"}
     assert all(name == name.lower() for name in STRUCTURED_FIELDS)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"x-a": kind} for kind in ("Dictionary", "sf-list", "", None, 5, [])),
+        *({"X-A": "item"}, {5: "item"}, [("x-a", "item")], "item", None, 5),
+    ],
+)
+def test_a_table_that_nothing_could_be_parsed_by(
+    fields: Any, key: SigningKey, request_message: RequestMessage
+) -> None:
+    """Else whoever covers such a field would find out, by an error that is not ours."""
+    with pytest.raises(UsageError):
+        check_kinds(fields)
+    with pytest.raises(UsageError):
+        Policy(structured_fields=fields)
+    with pytest.raises(UsageError):
+        sign_request(
+            request_message,
+            key,
+            created=1,
+            expires=2,
+            nonce="x",
+            structured_fields=fields,
+        )
