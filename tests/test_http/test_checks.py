@@ -91,6 +91,7 @@ ONE, TWO = 'sig1=("date")', 'sig1=("date"), a=("date")'
         (ONE, None, {}, Code.SIG_MISSING),
         ("", "", {}, Code.SIG_MISSING),
         (ONE, "", {}, Code.SIG_MISSING),
+        ("", "sig1=:YQ==:", {}, Code.SIG_MISSING),
         (ONE, "a=:YQ==:", {}, Code.SIG_UNKNOWN_LABEL),
         ('a=("date")', "a=:YQ==:", {}, Code.SIG_UNKNOWN_LABEL),
         ('a=("date")', "a=:YQ==:", {"label": None}, "a"),
@@ -101,6 +102,12 @@ ONE, TWO = 'sig1=("date")', 'sig1=("date"), a=("date")'
         (TWO, "sig1=:YQ==:, a=:YQ==:", {"label": None}, Code.SIG_UNKNOWN_LABEL),
         (TWO, "a=:YQ==:, sig1=:YQ==:", {"allow_other_signatures": True}, "sig1"),
         (TWO, "a=:YQ==:", {"allow_other_signatures": True}, Code.SIG_MISSING),
+        (
+            'a=("date")',
+            "a=:YQ==:, sig1=:YQ==:",
+            {"allow_other_signatures": True},
+            Code.SIG_MISSING,
+        ),
         (
             TWO,
             "sig1=:YQ==:, a=:YQ==:",
