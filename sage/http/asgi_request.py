@@ -34,6 +34,7 @@ KNOWN_PEER: Final = "sage.known-peer"
 """The scope extension of a server that holds strangers to short waits; see `vouch`."""
 
 _HOST: Final = re.compile(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]")
+_PREFIX: Final = re.compile(r"[!-~]*")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _PATH_SAFE: Final = "/:@!$&'()*+,;="  # what a path has as it is (RFC 3986, 3.3)
 
@@ -49,19 +50,19 @@ def base_url_of(text: str) -> str:
         text: ``https://host[:port][/prefix]``.
 
     Raises:
-        UsageError: another scheme than http and https; a user, query or fragment; no
-            host, or one that is not written in ASCII.
+        UsageError: no text; another scheme than http and https; a user, query or
+            fragment; no host; or anything that is not visible ASCII.
     """
     try:
         parts = urlsplit(text)
         host, port = parts.netloc.lower(), parts.port
-    except ValueError as exc:
+    except (AttributeError, ValueError) as exc:
         raise UsageError(f"{text!r} has no host or port that could be one") from exc
     if port is not None:
         host = host.rpartition(":")[0]
     if parts.scheme not in _DEFAULT_PORTS or not _HOST.fullmatch(host):
         raise UsageError(f"{text!r} is not https://host[:port][/prefix]")
-    if parts.query or parts.fragment or not parts.path.isascii():
+    if parts.query or parts.fragment or not _PREFIX.fullmatch(parts.path):
         raise UsageError(f"{text!r} is more than https://host[:port][/prefix]")
     if port not in (None, _DEFAULT_PORTS[parts.scheme]):
         host = f"{host}:{port}"

@@ -163,7 +163,7 @@ def require_https(url: str) -> None:
         parts = urlsplit(url)
         parts.port  # noqa: B018  (raises where it is not a number)
         well = parts.scheme == "https" and bool(parts.hostname) and url.isascii()
-    except ValueError:
+    except (AttributeError, ValueError):  # the first of what is no text
         well = False
     if not well or parts.fragment or "@" in parts.netloc:
         raise UsageError(f"an https:// URL is needed, not {url!r}")

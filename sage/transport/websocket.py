@@ -220,5 +220,5 @@ def _is_wss(url: str) -> bool:
         parts = urlsplit(url)
         # The port's default would be taken for 0, which nobody listens at.
         return parts.scheme == "wss" and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # brackets without an IPv6 address
+    except (AttributeError, ValueError):  # no text, or half an IPv6 address
         return False

@@ -68,6 +68,9 @@ async def test_the_option_chooses_the_carrier():
         "https://localhost:x/sage",
         "https://[::1/sage",
         "https://bücher.example/",
+        None,
+        443,
+        b"https://localhost/",
     ],
 )
 def test_only_https_is_called(url):

@@ -89,7 +89,10 @@ async def test_fragments_up_to_16_mib_and_not_a_byte_more(tls):
 
 @pytest.mark.parametrize(
     "url",
-    ["ws://localhost:1/", "https://localhost/", "", "wss:", "wss://localhost:0/"],
+    [
+        *("ws://localhost:1/", "https://localhost/", "", "wss:", "wss://localhost:0/"),
+        *("wss://[::1/", None, 443, b"wss://localhost/"),
+    ],
 )
 async def test_only_wss_urls(url):
     with pytest.raises(UsageError):
