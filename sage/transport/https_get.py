@@ -212,6 +212,8 @@ class _Connection:
     def reuse(self) -> bool:
         if self._http.states != {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             return False
+        if self._http.trailing_data[0]:
+            return False  # the answer to nothing (RFC 9112, 9.2), nor to what comes
         self._http.start_next_cycle()
         return True
 

@@ -138,6 +138,18 @@ async def test_a_dead_kept_connection_is_replaced(canned):
     assert len(connections) == 2
 
 
+async def test_an_answer_that_was_not_asked_for_is_none_to_the_next(canned):
+    connections: list[int] = []
+    early = OK.replace(b"hi", b"no")
+    async with canned(OK + early, OK, close=False, connections=connections) as hosts:
+        getter = HttpsGetter(hosts)
+        for _ in range(2):
+            response = await getter.get("agents.example", "/", headers=[], max_bytes=9)
+            assert response.body == b"hi"
+        await getter.close()
+    assert len(connections) == 2
+
+
 @pytest.mark.parametrize(
     "answer",
     [
