@@ -242,13 +242,16 @@ class _Events:
         if self._closed:
             raise ConnectionLost("the connection is closed")
         event: AsgiMessage | None = None
+        limit = asyncio.timeout(timeout_s)
         try:
-            async with asyncio.timeout(timeout_s) as self._receiving:
+            async with limit as self._receiving:
                 event = await self._receive()
         except TimeoutError:
             pass
         finally:
-            self._receiving = None
+            # One that was cancelled may hear of it when the next one waits already.
+            if self._receiving is limit:
+                self._receiving = None
         if self._closed:
             raise ConnectionLost("the connection is closed")
         if event is None:

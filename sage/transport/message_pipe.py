@@ -116,6 +116,7 @@ class MessagePipe(asyncio.Protocol):
             ConnectionLost: the connection has ended, and all was received; or we
                 closed it.
             DeadlineExceeded: nothing came within ``timeout_s``.
+            UsageError: another call waits already.
         """
         if not self._messages:
             deadline = None if timeout_s is None else self._loop.time() + timeout_s
@@ -136,7 +137,7 @@ class MessagePipe(asyncio.Protocol):
         """Return the next message, and behind a binary one the binary ones there are.
 
         Raises:
-            ConnectionLost, DeadlineExceeded: as for `receive`.
+            ConnectionLost, DeadlineExceeded, UsageError: as for `receive`.
         """
         received = [await self.receive(timeout_s=timeout_s)]
         if self._messages and type(received[0]) is bytes:
@@ -307,6 +308,8 @@ class MessagePipe(asyncio.Protocol):
 
     async def _wait(self, deadline: float | None) -> bool:
         """Wait for a message or the end, and say whether it came in time."""
+        if self._waiter is not None and not self._waiter.done():
+            raise UsageError("another call waits for a message already")
         self._messages = None
         self._waiter = waiter = self._loop.create_future()
         self._deadline = deadline
@@ -315,9 +318,11 @@ class MessagePipe(asyncio.Protocol):
         try:
             await waiter
         finally:
-            self._waiter = None
-            if self.lost is None:
-                self._deadline = None
+            # One that was cancelled may hear of it when the next one waits already.
+            if self._waiter is waiter:
+                self._waiter = None
+                if self.lost is None:
+                    self._deadline = None
         return bool(self._messages) or self.lost is not None
 
     # --- sending ----------------------------------------------------------------------

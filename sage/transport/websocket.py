@@ -111,6 +111,7 @@ class WebSocket:
             ConnectionLost: the connection has ended, which it does by itself when
                 a message is longer than 16 MiB or not UTF-8.
             ProtocolError: a binary message.
+            UsageError: another call waits already.
         """
         message = await self.receive_any()
         if not isinstance(message, str):
@@ -121,7 +122,7 @@ class WebSocket:
         """Wait for the next message: text as ``str``, binary as ``bytes``.
 
         Raises (when awaited):
-            ConnectionLost: as for `receive`.
+            ConnectionLost, UsageError: as for `receive`.
         """
         return self._pipe.receive()
 
@@ -129,7 +130,7 @@ class WebSocket:
         """Wait for the next message; behind a binary one come those that are there.
 
         Raises (when awaited):
-            ConnectionLost: as for `receive`.
+            ConnectionLost, UsageError: as for `receive`.
         """
         return self._pipe.receive_many()
 

@@ -108,6 +108,22 @@ async def test_closing_ends_a_wait_that_the_server_would_not():
             await waiting
 
 
+async def test_closing_ends_the_wait_behind_one_that_was_cancelled():
+    async def never(*message):
+        await asyncio.sleep(60)
+
+    ws = AsgiWebSocket({"type": "websocket"}, never, never)
+    given_up = asyncio.create_task(ws.receive())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(
+        0.05, lambda: asyncio.create_task(ws.close(1008))
+    )
+    given_up.cancel()
+    async with asyncio.timeout(30):
+        with pytest.raises(ConnectionLost):
+            await ws.receive()
+
+
 async def test_closing_in_the_turn_in_which_a_wait_ends():
     sent = []
 

@@ -187,6 +187,40 @@ async def test_a_wait_has_an_end_and_loses_nothing():
     line.abort()
 
 
+async def test_a_call_that_is_cancelled_takes_nothing_from_the_next():
+    """It hears of its end only when the next one waits already."""
+    line = Line()
+    pipe, _ = pipe_on(line)
+    given_up = asyncio.create_task(pipe.receive())
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.05, pipe.data_received, masked(b"x"))
+    given_up.cancel()
+    async with asyncio.timeout(30):
+        assert await pipe.receive() == b"x"
+    given_up = asyncio.create_task(pipe.receive())
+    await asyncio.sleep(0)
+    given_up.cancel()
+    async with asyncio.timeout(30):
+        with pytest.raises(DeadlineExceeded):
+            await pipe.receive(timeout_s=0.05)
+    line.abort()
+
+
+async def test_two_do_not_wait_at_once():
+    """Else the first would never be woken, not even at the end."""
+    line = Line()
+    pipe, _ = pipe_on(line)
+    first = asyncio.create_task(pipe.receive())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        for receive in (pipe.receive, pipe.receive_many):
+            with pytest.raises(UsageError, match="already"):
+                await receive()
+    pipe.data_received(masked(b"x"))
+    assert await first == b"x"
+    line.abort()
+
+
 async def test_a_sender_waits_for_room_or_for_its_limit():
     line = Line()
     pipe, _ = pipe_on(line)
