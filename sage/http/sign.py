@@ -6,7 +6,7 @@ digest yet, ``Signature-Input``, ``Signature``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,13 +20,22 @@ from .keys import SignatureKey
 from .message import FieldLines, Message, RequestMessage, ResponseMessage
 from .parameters import SignatureParameters, encode_parameters
 from .profile import GENERAL, Profile
-from .signature_input import encode_signature, is_label, parse_signature_input
+from .signature_input import (
+    encode_signature,
+    is_label,
+    parse_signature_input,
+    parse_signatures,
+)
 from .strict import check_strict
 from .structured import check_kinds
 
 __all__ = ["sign_request", "sign_response"]
 
 _NO_MORE_FIELDS: Final[Mapping[str, str]] = {}
+_SIGNATURES: Final[Mapping[str, Callable[[str], Mapping[str, object]]]] = {
+    "signature-input": parse_signature_input,
+    "signature": parse_signatures,
+}
 
 
 def sign_request(
@@ -174,10 +183,12 @@ def _label(view: MessageView, profile: Profile, wanted: _Wanted) -> str:
     label = profile.label if wanted.label is None else wanted.label
     if not is_label(label) or (profile.exact and label != profile.label):
         raise UsageError(f"{label!r} cannot be a label")
-    given = view.field("signature-input")
-    if given is not None:
+    for name, parse in _SIGNATURES.items():
+        given = view.field(name)
+        if given is None:
+            continue
         try:
-            taken = label in parse_signature_input(given)
+            taken = label in parse(given)
         except PeerError as exc:
             raise UsageError("the message has a malformed signature") from exc
         if taken or profile.exact:

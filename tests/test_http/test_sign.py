@@ -116,6 +116,23 @@ def test_a_caller_may_choose(
     assert (proof.label, proof.tag) == ("mine", "app")
 
 
+def test_half_of_a_signature_takes_its_label(
+    key: SigningKey, request_message: RequestMessage
+) -> None:
+    for half in ("sig1=:YQ==:", "a=:YQ==:, sig1=:YQ==:", "sig1"):
+        with pytest.raises(UsageError):
+            sign_request(request_message.with_fields(("Signature", half)), key, **TIMES)
+    other = request_message.with_fields(("Signature", "a=:YQ==:"))
+    assert sign_request(other, key, **TIMES)
+
+
+def test_a_general_signature_lives_as_long_as_it_says(
+    key: SigningKey, request_message: RequestMessage
+) -> None:
+    times = {**TIMES, "expires": NOW + 3600}
+    assert f";expires={NOW + 3600}" in sign_request(request_message, key, **times)[1][1]
+
+
 def test_a_second_signature_has_a_label_of_its_own(
     key: SigningKey, public_key: PublicKey, signed: RequestMessage
 ) -> None:

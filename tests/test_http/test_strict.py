@@ -491,6 +491,8 @@ def test_nor_a_message_that_is_refused(key: SigningKey, did: str) -> None:
         right.with_fields(("Content-Digest", encode_digest(b"x"))),
         right.with_fields(("Content-Digest", encode_digest(BODY, "sha-512"))),
         right.with_fields(("X-SAGE-Task-ID", "a"), ("X-SAGE-Task-ID", "a")),
+        right.with_fields(("Signature-Input", 'a=("@method")')),
+        right.with_fields(("Signature", "a=:YQ==:")),
         changed(right, trailers=(("A", "b"),)),
     ):
         with pytest.raises(UsageError):
