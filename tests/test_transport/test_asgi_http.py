@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.errors import Code, ConnectionLost, DeadlineExceeded, DecodeError
+from sage.errors import (
+    Code,
+    ConnectionLost,
+    DeadlineExceeded,
+    DecodeError,
+    Overloaded,
+)
 from sage.http.asgi_request import KNOWN_PEER
 from sage.transport.asgi_http import AsgiHttpRequest
 
@@ -87,6 +93,24 @@ async def test_an_announced_length_is_refused_unread():
     assert refused.value.code is Code.SIZE_EXCEEDED
 
 
+async def test_an_announced_length_up_to_the_limit_is_read():
+    request = asked(piece(b"{}"), headers=[(b"content-length", b"2")])
+    assert (await request.read(max_bytes=2, timeout_s=30)).content == b"{}"
+
+
+async def test_who_counts_is_told_of_every_piece_and_may_end_the_reading():
+    sizes = []
+    request = asked(piece(b"abc", True), piece(b"", True), piece(b"d"))
+    await request.read(max_bytes=9, timeout_s=30, take=sizes.append)
+    assert sizes == [3, 0, 1]
+
+    def refuse(size: int) -> None:
+        raise Overloaded("no room")
+
+    with pytest.raises(Overloaded):
+        await asked(piece(b"abc", True)).read(max_bytes=9, timeout_s=30, take=refuse)
+
+
 @pytest.mark.parametrize("length", [b"", b"-1", b"1_0", b"x", b"9" * 20, b"\xb2"])
 def test_no_length(length):
     with pytest.raises(DecodeError) as refused:
@@ -137,6 +161,7 @@ async def test_an_answer_is_sent_whole():
     assert events[0]["status"] == 503
     assert (b"x-one", b"1") in events[0]["headers"]
     assert (b"content-length", b"4") in events[0]["headers"]
+    assert (b"cache-control", b"no-store") in events[0]["headers"]
     assert events[1]["body"] == b"body"
 
 
