@@ -473,6 +473,14 @@ def test_we_send_nothing_that_is_refused(
         answered(sent, key, did, **wrong)
 
 
+def test_nor_anything_besides(key: SigningKey, did: str) -> None:
+    dated = unsigned(did).with_fields(("Date", "Fri, 27 Nov 2026 12:00:00 GMT"))
+    right = {"created": NOW, "expires": NOW + 60, "nonce": NONCE}
+    assert sign_request(dated, key, profile=V10, **right)
+    with pytest.raises(UsageError):
+        sign_request(dated, key, profile=V10, **right, also_cover=("date",))
+
+
 def test_nor_a_message_that_is_refused(key: SigningKey, did: str) -> None:
     def sign(request: RequestMessage, by: Any = key) -> None:
         sign_request(

@@ -14,7 +14,7 @@ from sage.errors import (
     ProtocolError,
 )
 from sage.transport import AsgiWebSocket
-from sage.transport.asgi import LIFT_LIMIT
+from sage.transport.asgi import LIFT_LIMIT, STOPPING, TAKE_OVER
 
 
 def socket(*incoming, fail=None, scheme="wss"):
@@ -95,6 +95,29 @@ async def test_nothing_is_read_after_closing():
         await ws.receive()
 
 
+async def test_a_wait_has_an_end():
+    async def never():
+        await asyncio.sleep(3600)
+
+    ws = AsgiWebSocket({"type": "websocket"}, never, never)
+    with pytest.raises(DeadlineExceeded):
+        await ws.receive(timeout_s=0.01)
+
+
+async def test_nothing_is_waited_for_after_closing():
+    async def never(*message):
+        await asyncio.sleep(3600)
+
+    async def sink(message):
+        pass
+
+    ws = AsgiWebSocket({"type": "websocket"}, never, sink)
+    await ws.close(1008)
+    async with asyncio.timeout(30):
+        with pytest.raises(ConnectionLost):
+            await ws.receive()
+
+
 async def test_closing_ends_a_wait_that_the_server_would_not():
     async def never(*message):
         await asyncio.sleep(60)
@@ -155,6 +178,40 @@ async def test_closing_in_the_turn_in_which_a_wait_ends():
         await waiting
     await closing
     assert sent == ["websocket.close"]
+
+
+async def test_a_server_that_hands_its_connection_over_and_says_when_it_stops():
+    class Wire:
+        flushed = False
+
+        async def receive(self, *, timeout_s=None):
+            return "from the connection itself"
+
+        async def flush(self):
+            self.flushed = True
+
+    async def receive():
+        return CONNECT
+
+    async def send(message):
+        pass
+
+    told, wire = [], Wire()
+    extensions = {
+        TAKE_OVER: {"take": lambda: wire},
+        STOPPING: {"tell": told.append},
+    }
+    scope = {"type": "websocket", "extensions": extensions}
+    ws = AsgiWebSocket(scope, receive, send)
+    await ws.accept(on_stop=told.clear)
+    assert told == [told.clear]
+    assert await ws.receive() == "from the connection itself"
+    await ws.flush()
+    assert wire.flushed
+    # Who does not ask is not told, and a server that says nothing is not asked.
+    await AsgiWebSocket(scope, receive, send).accept()
+    assert told == [told.clear]
+    await AsgiWebSocket({}, receive, send).accept(on_stop=told.clear)
 
 
 async def test_lifting_the_limit_of_a_server_that_has_one():
