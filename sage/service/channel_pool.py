@@ -25,6 +25,7 @@ from ..identity import Resolver, parse_did
 from ..limits import CLOSE_TIMEOUT_S
 from ..runtime.bounds import check_limit
 from ..transport import HttpsClient, open_https
+from ..transport.https_client import without_password
 from ..transport.metrics import Metrics
 from ..types import Buffer, Did
 from .agent import Agent
@@ -230,7 +231,7 @@ class ChannelPool:
         except TimeoutError as exc:
             if not limited.expired() or isinstance(exc, DeadlineExceeded):
                 raise
-            text = f"no channel to {url} within {limit_s:g} s"
+            text = f"no channel to {without_password(url)} within {limit_s:g} s"
             raise DeadlineExceeded(text) from None
 
     async def _acquire(self, endpoint: Endpoint, places: int) -> PooledChannel:

@@ -8,10 +8,11 @@ shown as it came, repeated ones included.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
 from ..errors import Code, DecodeError, UsageError
@@ -36,7 +37,11 @@ __all__ = [
     "check_head",
     "open_https",
     "require_https",
+    "without_password",
 ]
+
+# Up to the last of them: a password that nobody encoded may have one of its own.
+_USER: Final = re.compile(r"//[^/?#]*@")
 
 HeaderLines: TypeAlias = Sequence[tuple[str, str]]
 """Names and values in their order, repeated lines kept."""
@@ -166,7 +171,12 @@ def require_https(url: str) -> None:
     except (AttributeError, ValueError):  # the first of what is no text
         well = False
     if not well or parts.fragment or "@" in parts.netloc:
-        raise UsageError(f"an https:// URL is needed, not {url!r}")
+        raise UsageError(f"an https:// URL is needed, not {without_password(url)!r}")
+
+
+def without_password(url: object) -> str:
+    """Return a URL as errors and logs may show it, whether or not it is one."""
+    return _USER.sub("//", str(url))
 
 
 def check_head(lines: Iterable[tuple[bytes, bytes]]) -> HeaderLines:

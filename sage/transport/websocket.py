@@ -33,6 +33,7 @@ from ..limits import (
 from ..runtime.bounds import check_limit
 from .address import tls_context
 from .deadline import within
+from .https_client import without_password
 from .message_pipe import MessagePipe
 from .tls_connect import connect_tls
 
@@ -68,19 +69,20 @@ class WebSocket:
             ConnectFailed: refused, unreachable, untrusted, or not a WebSocket.
             DeadlineExceeded: no connection within ``timeout_s``.
         """
+        where = without_password(url)
         if not _is_wss(url):
-            raise UsageError(f"a channel needs a wss:// URL, not {url!r}")
+            raise UsageError(f"a channel needs a wss:// URL, not {where!r}")
         check_limit(timeout_s)
         context = tls if tls is not None else tls_context()
         try:
             opening = _upgrade(parse_uri(url), context, timeout_s)
-            return cls(*await within(timeout_s, opening, f"connecting to {url}"))
-        except InvalidURI as exc:
-            raise UsageError(f"not a WebSocket URL: {url!r}") from exc
+            return cls(*await within(timeout_s, opening, f"connecting to {where}"))
+        except InvalidURI:  # which says the whole of it
+            raise UsageError(f"not a WebSocket URL: {where!r}") from None
         except DeadlineExceeded:  # a TimeoutError, and so an OSError too
             raise
         except (OSError, ValueError, InvalidHandshake) as exc:
-            raise ConnectFailed(f"cannot connect to {url}: {exc}") from exc
+            raise ConnectFailed(f"cannot connect to {where}: {exc}") from exc
 
     def send(
         self, message: bytes, *, timeout_s: float = SEND_TIMEOUT_S

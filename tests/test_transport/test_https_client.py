@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 from sage.errors import Code, DecodeError, UsageError
 from sage.limits import ENVELOPE_MAX_BYTES
 from sage.transport import Http2Pool, HttpsPool, HttpsPoolConfig, open_https
-from sage.transport.https_client import check_head, require_https
+from sage.transport.https_client import (
+    check_head,
+    require_https,
+    without_password,
+)
 
 
 def test_the_defaults():
@@ -76,6 +80,23 @@ async def test_the_option_chooses_the_carrier():
 def test_only_https_is_called(url):
     with pytest.raises(UsageError, match="https"):
         require_https(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://ada:secret@localhost/sage", "https://localhost/sage"),
+        ("ftp://ada:sec@ret@localhost", "ftp://localhost"),
+        ("https://localhost/@ada?to=@grace", "https://localhost/@ada?to=@grace"),
+        ("secret", "secret"),
+        (443, "443"),
+    ],
+)
+def test_a_password_is_not_shown(url, shown):
+    assert without_password(url) == shown
+    with pytest.raises(UsageError) as refused:
+        require_https(f"{url}#here")
+    assert "ret@" not in str(refused.value)
 
 
 @given(st.text(max_size=80))

@@ -99,6 +99,22 @@ async def test_only_wss_urls(url):
         await WebSocket.open(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("ws://ada:sec@ret@localhost/", UsageError),
+        ("wss://ada:sec@ret@localhost/#here", UsageError),
+        ("wss://ada:sec@ret@localhost:1/", ConnectFailed),
+        ("wss://ada:sec@ret@localhost:1/", DeadlineExceeded),
+    ],
+)
+async def test_a_password_does_not_stand_in_an_error(url, error):
+    limit = -1 if error is DeadlineExceeded else 30
+    with pytest.raises(error, match="//localhost") as refused:
+        await WebSocket.open(url, timeout_s=limit)
+    assert "ret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("limit", ["5", None, True, math.nan])
 async def test_a_time_limit_is_a_number(limit):
     with pytest.raises(UsageError, match="timeout_s must be seconds"):
