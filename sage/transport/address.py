@@ -67,6 +67,8 @@ async def resolve_address(host: str, host_map: HostMap) -> tuple[str, int]:
         found = await loop.run_in_executor(_look_ups(), socket.getaddrinfo, host, 443)
     except OSError as exc:
         raise ConnectFailed(f"{host} does not resolve: {exc.strerror}") from exc
+    except UnicodeError as exc:  # IDNA does not take it
+        raise ConnectFailed(f"{host} does not resolve: {exc}") from exc
     addresses = [str(entry[4][0]) for entry in found]
     # One private address among public ones is a rebinding attempt, not a choice.
     if not addresses or not all(map(is_public, addresses)):

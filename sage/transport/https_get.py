@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import h11
 
-from ..errors import Code, ConnectFailed, ConnectionLost, DecodeError
+from ..errors import Code, ConnectFailed, ConnectionLost, DecodeError, UsageError
 from .address import HostMap, resolve_address, tls_context
 from .https_client import HeaderLines, HttpResponse
 
@@ -54,10 +54,13 @@ class HttpsGetter:
             ConnectionLost: the connection ended before the response did.
             DecodeError: not HTTP/1.1 (``record.invalid``), or a body longer than
                 ``max_bytes`` (``size.exceeded``).
+            UsageError: a host, path or header that no request can have.
         """
-        request = h11.Request(
-            method="GET", target=path, headers=[("Host", host), *headers]
-        )
+        lines = [("Host", host), *headers]
+        try:
+            request = h11.Request(method="GET", target=path, headers=lines)
+        except (h11.LocalProtocolError, TypeError, ValueError) as exc:
+            raise UsageError(f"nothing that can be asked for: {exc}") from exc
         connection = self._take_idle(host)
         if connection is not None:
             # The server may have closed it meanwhile; a GET may be sent twice.

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from sage.errors import Code, ConnectFailed, ConnectionLost, DecodeError
+from sage.errors import Code, ConnectFailed, ConnectionLost, DecodeError, UsageError
 from sage.transport import HostAddress, HttpsGetter, https_get
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A: 1\r\nx-a: 2\r\n\r\nhi"
@@ -199,6 +199,33 @@ async def test_a_name_that_does_not_resolve():
 async def test_a_map_that_leads_nowhere(address, port):
     with pytest.raises(ConnectFailed, match="cannot connect to agents"):
         await get({"agents.example": HostAddress(address=address, port=port)})
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".x", ".x"])
+async def test_what_is_no_name(host):
+    with pytest.raises(ConnectFailed, match="does not resolve"):
+        await HttpsGetter().get(host, "/", headers=[], max_bytes=9)
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "headers"),
+    [
+        ("a.example\r\nX: y", "/", []),
+        ("ä.example", "/", []),
+        (5, "/", []),
+        ("a.example", "", []),
+        ("a.example", "/x y", []),
+        ("a.example", "/\r\nX: y", []),
+        ("a.example", "/ä", []),
+        ("a.example", "/", [("A", "b\r\nX: y")]),
+        ("a.example", "/", [("A b", "c")]),
+        ("a.example", "/", [("A", "ä")]),
+        ("a.example", "/", [("A", 5)]),
+    ],
+)
+async def test_what_no_request_can_have(host, path, headers):
+    with pytest.raises(UsageError, match="nothing that can be asked"):
+        await HttpsGetter().get(host, path, headers=headers, max_bytes=9)
 
 
 async def test_a_certificate_for_another_name(canned):
