@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sage.errors import (
+    AuthenticationError,
     ConfigError,
     ConnectFailed,
     ConnectionLost,
@@ -205,6 +206,25 @@ def test_any_bytes_give_one_typed_error(data, framed):
             assert stream.closed
 
     asyncio.run(main())
+
+
+async def test_a_record_that_is_refused_ends_the_stream():
+    """Nothing behind it is received, however honest, and no key is left."""
+    async with raw() as (stream, reader, writer, session):
+        records = [session.seal(b"%d" % number) for number in range(2)]
+        forged = records[0][:-1] + bytes([records[0][-1] ^ 1])
+        for record in (forged, *records):
+            writer.write(len(record).to_bytes(4, "big") + record)
+        with pytest.raises(AuthenticationError):
+            await stream.receive()
+        assert stream.closed
+        for _ in range(2):
+            with pytest.raises(ConnectionLost):
+                await stream.receive()
+        with pytest.raises(ConnectionLost):
+            await stream.send(b"x")
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
 
 
 async def test_a_receiver_that_stops_reading_stops_the_sender():
