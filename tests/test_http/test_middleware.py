@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from starlette.responses import StreamingResponse
 
 import sage
-from sage.errors import UsageError
+from sage.errors import Code, UsageError
 from sage.http import (
     AiohttpSignature,
     HttpKey,
@@ -29,6 +29,7 @@ from sage.http import (
     RequestMessage,
     ResponseCheck,
     SignatureAuth,
+    Signer,
     VerifyMiddleware,
     encode_digest,
     sign_request,
@@ -676,6 +677,59 @@ async def test_streamed_content_has_a_time_limit_for_each_part(running, signs, t
     async with running(Sink(), **options) as site:
         assert await site.status(to_wire(signs(site), b'{"n"')) == 401
         assert not site.app.complete
+
+
+async def by_hand(
+    app: Any, ada: sage.Agent, resolver: Any, content: bytes, **scope: Any
+) -> list[Any]:
+    """Serve a signed request whose content was altered or not; return the events."""
+    request = RequestMessage(
+        method="POST", target_uri="https://a.example/", content=b"content"
+    )
+    fields = Signer(key=ada.signing_key).sign_request(request)
+    headers = [(name.lower().encode(), value.encode()) for name, value in fields]
+    headers.append((b"content-length", b"7"))
+    whole = {"type": "http", "method": "POST", "path": "/", "headers": headers, **scope}
+    events: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": content}
+
+    async def send(event: dict[str, Any]) -> None:
+        events.append(event)
+
+    middleware = VerifyMiddleware(
+        app,
+        base_url="https://a.example",
+        guard=sage.MemoryReplayGuard(assume_no_history=True),
+        resolver=resolver,
+        stream_content=True,
+    )
+    try:
+        await middleware(whole, receive, send)
+    except sage.SageError as exc:
+        events.append(exc)
+    return events
+
+
+async def test_an_answer_is_not_begun_twice(ada, resolver):
+    sink = Sink(answers_first=True, hides=True)
+    start, part, failure = await by_hand(sink, ada, resolver, b"altered")
+    assert (start["status"], part["body"]) == (200, b"?")
+    assert failure.code is Code.DIGEST_MISMATCH
+
+
+async def test_no_answer_goes_past_the_signature(ada, resolver):
+    """What the server would send by itself has no digest."""
+    seen = {}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.update(scope["extensions"])
+
+    past = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
+    kept = {"http.response.trailers": {}}
+    await by_hand(app, ada, resolver, b"content", extensions={**past, **kept})
+    assert seen == kept
 
 
 # --- frameworks ---------------------------------------------------------------------
