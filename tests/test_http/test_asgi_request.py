@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.errors import Code, DecodeError, PeerError, StaleError, UsageError
+from sage.errors import (
+    AuthenticationError,
+    Code,
+    DecodeError,
+    PeerError,
+    StaleError,
+    UsageError,
+)
 from sage.http.asgi_request import (
     ClientLeft,
     ContentReader,
@@ -227,6 +234,12 @@ async def test_once_refused_content_stays_refused():
             await reading()
         assert refused.value is reading.failure
         assert refused.value.code is Code.DIGEST_MISSING
+    # Nor does it pass for a client that left, or that might yet say more.
+    reading = reader(Wire([b"false"]), digester(b"true"))
+    for _ in range(2):
+        with pytest.raises(AuthenticationError) as refused:
+            await reading()
+        assert refused.value is reading.failure
 
 
 async def test_every_wait_has_an_end():

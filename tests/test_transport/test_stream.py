@@ -460,5 +460,6 @@ async def test_a_connection_that_the_system_gives_up_is_lost(monkeypatch):
         monkeypatch.setattr(stream._writer, "drain", drain)
         with pytest.raises(ConnectionLost, match="timed out"):
             await stream.send(b"x")
+        assert stream.closed
         with pytest.raises(ConnectionLost):
             await stream.send(b"x")
