@@ -126,6 +126,11 @@ class HttpPublicKey:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._kid} {self._algorithm}>"
 
+    def __getstate__(self) -> object:
+        if self._algorithm == _HMAC:  # what verifies is what signs
+            raise TypeError("a shared secret cannot be pickled")
+        return super().__getstate__()
+
 
 class HttpKey:
     """A private key or shared secret that signs. It does not print or pickle.
