@@ -69,7 +69,8 @@ class _Signature:
         digests: what the content must have; empty where it is not covered.
     """
 
-    message: Message
+    # Who prints a peer wants no cookies and no content in the log.
+    message: Message = field(repr=False)
     label: str
     parameters: SignatureParameters
     components: tuple[Component, ...]

@@ -17,7 +17,12 @@ ADA = "did:sage:web:agents.example:ada"
 @pytest.fixture
 def proof(ada) -> VerifiedSignature:
     now = int(time.time())
-    request = RequestMessage(method="GET", target_uri="https://a.example/")
+    request = RequestMessage(
+        method="POST",
+        target_uri="https://a.example/?token=secret",
+        fields=(("Cookie", "id=secret"),),
+        content=b"secret",
+    )
     fields = sign_request(
         request, ada.signing_key, created=now, expires=now + 60, nonce="n"
     )
@@ -35,6 +40,12 @@ def test_an_agent_is_known_by_its_did(proof):
 def test_a_configured_key_is_known_by_its_id(proof):
     peer = HttpPeer(proof, None)
     assert peer.identity == peer.display_name == f"{ADA}#sign-1"
+
+
+def test_what_is_printed_of_it_says_who_it_is_and_not_what_they_sent(proof):
+    printed = repr(HttpPeer(proof, proof.peer))
+    assert ADA in printed
+    assert "secret" not in printed
 
 
 def test_it_has_what_a_user_of_starlette_has():
