@@ -385,6 +385,22 @@ async def test_a_long_answer_is_not_read_to_its_end(running, ada, grace, resolve
         assert refused.value.code is Code.SIZE_EXCEEDED
 
 
+async def test_a_refused_answer_gives_its_connection_back(running, strict, tls):
+    """Held by the error of it, it would take the only place there is."""
+    connector = aiohttp.TCPConnector(ssl=tls.client, limit=1)
+    refusals = []
+    async with (
+        running() as site,
+        aiohttp.ClientSession(connector=connector, middlewares=[strict]) as client,
+        asyncio.timeout(30),
+    ):
+        for _ in range(2):
+            with pytest.raises(ProtocolError) as refused:
+                await client.post(f"{site.url}/echo", data=b"x" * 1_000_000)
+            refusals.append(refused.value)
+    assert len(refusals) == 2
+
+
 async def test_many_requests_at_once(running, strict, grace, tls):
     async with (
         running(sign_with=grace.signing_key) as site,

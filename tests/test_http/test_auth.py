@@ -105,6 +105,16 @@ async def test_streamed_content_is_read_up_to_a_limit(library, running, ada, tls
         assert len(site.app.calls) == 1
 
 
+async def test_content_that_is_there_has_its_own_digest(library, running, ada, tls):
+    auth = SignatureAuth(ada.signing_key)
+    headers = {"Content-Digest": encode_digest(b"what it was before")}
+    async with running() as site, library.AsyncClient(verify=tls.client) as client:
+        sent = await client.post(
+            f"{site.url}/echo", content=b"content", headers=headers, auth=auth
+        )
+    assert sent.content == b"content"
+
+
 async def test_content_of_a_known_digest_is_not_read(library, running, ada, tls):
     auth = SignatureAuth(ada.signing_key, max_content_bytes=1)
     headers = {"Content-Digest": encode_digest(b"01234567")}
