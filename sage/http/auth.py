@@ -90,7 +90,8 @@ class SignatureAuth(_Auth):  # type: ignore[misc]  # its bases are those install
         """
         library = _library_of(request)
         if _must_be_read(library, request):
-            content = b"".join(self._bounded(request.stream))
+            stream = _stream_of(request, library.SyncByteStream)
+            content = b"".join(self._bounded(stream))
             _replace_content(library, request, content)
         if self._responses is not None:
             _require_no_loop()
@@ -110,7 +111,8 @@ class SignatureAuth(_Auth):  # type: ignore[misc]  # its bases are those install
         """
         library = _library_of(request)
         if _must_be_read(library, request):
-            parts = [part async for part in self._bounded_async(request.stream)]
+            stream = _stream_of(request, library.AsyncByteStream)
+            parts = [part async for part in self._bounded_async(stream)]
             _replace_content(library, request, b"".join(parts))
         sent = self._sign(library, request)
         response = yield request
@@ -179,6 +181,13 @@ def _must_be_read(library: ModuleType, request: Any) -> bool:
         _content_of(library, request) is None
         and "Content-Digest" not in request.headers
     )
+
+
+def _stream_of(request: Any, kind: type) -> Any:
+    """Return a request's content, if it is one for the client that sends it."""
+    if not isinstance(request.stream, kind):
+        raise UsageError(f"the client needs content that is a {kind.__name__}")
+    return request.stream
 
 
 def _replace_content(library: ModuleType, request: Any, content: bytes) -> None:

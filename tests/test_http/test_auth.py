@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import importlib
+import io
 import pickle
 import subprocess
 import sys
@@ -103,6 +104,18 @@ async def test_streamed_content_is_read_up_to_a_limit(library, running, ada, tls
         with pytest.raises(UsageError, match="max_content_bytes"):
             await client.post(f"{site.url}/echo", content=parts(), auth=small)
         assert len(site.app.calls) == 1
+
+
+async def test_content_of_the_other_kind_of_client_cannot_be_signed(library, ada):
+    auth = SignatureAuth(ada.signing_key)
+    async with library.AsyncClient(auth=auth) as client:
+        with pytest.raises(UsageError, match="AsyncByteStream"):
+            await client.post("https://localhost/", content=io.BytesIO(b"file"))
+    with (
+        library.Client(auth=auth) as client,
+        pytest.raises(UsageError, match="SyncByteStream"),
+    ):
+        client.post("https://localhost/", content=parts())
 
 
 async def test_content_that_is_there_has_its_own_digest(library, running, ada, tls):
