@@ -14,6 +14,7 @@ from yarl import URL
 
 from ..errors import Code, ProtocolError, UsageError
 from ..limits import HTTP_CONTENT_MAX_BYTES
+from .component import texts
 from .keys import SignatureKey
 from .message import RequestMessage, ResponseMessage
 from .raw_fields import decode_fields
@@ -23,6 +24,7 @@ from .signer import Signer
 __all__ = ["AiohttpSignature"]
 
 _Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
+_Origin = tuple[str, str, int | None]
 
 _READ_BYTES: Final = 64 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -67,7 +69,8 @@ class AiohttpSignature:
         self._signer = Signer(key=key, **signature)
         self._responses = responses
         self._max_content_bytes = max_content_bytes
-        self._redirect_origins = frozenset(map(_origin, redirect_origins))
+        origins = texts(redirect_origins, "redirect_origins")
+        self._redirect_origins = frozenset(map(_origin, origins))
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: _Handler
@@ -124,7 +127,7 @@ class AiohttpSignature:
         place = response.headers.get("Location") or response.headers.get("URI")
         if response.status not in _REDIRECTS or place is None:
             return
-        allowed = {url.origin(), *self._redirect_origins}
+        allowed = {_origin_of(url), *self._redirect_origins}
         # The session decides which of these two it reads.
         if not {_led_to(url, place, encoded=e) for e in (False, True)} <= allowed:
             with after_sending():
@@ -198,17 +201,23 @@ class _Collector(AbstractStreamWriter):
         """Only a connection has a head."""
 
 
-def _origin(text: str) -> URL:
+def _origin(text: str) -> _Origin:
     try:
-        return URL(text).origin()
-    except (TypeError, ValueError) as exc:
+        return _origin_of(URL(text))
+    except ValueError as exc:
         raise UsageError(f"{text!r} is not an origin") from exc
 
 
-def _led_to(url: URL, place: str, *, encoded: bool) -> URL | None:
+def _origin_of(url: URL) -> _Origin:
+    """Return scheme, host and port: one origin, with its default port or without."""
+    origin = url.origin()
+    return origin.scheme, (origin.raw_host or "").lower(), origin.port
+
+
+def _led_to(url: URL, place: str, *, encoded: bool) -> _Origin | None:
     """Return the origin of where a redirect leads; ``None`` for nowhere."""
     try:
-        return url.join(URL(place, encoded=encoded)).origin()
+        return _origin_of(url.join(URL(place, encoded=encoded)))
     except ValueError:
         return None
 

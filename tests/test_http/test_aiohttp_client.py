@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import gzip
 import io
 import pickle
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
+from yarl import URL
 
 import sage
 from sage.errors import (
@@ -199,6 +202,33 @@ async def test_a_redirect_to_nowhere_leads_nowhere(running, signing, tls, place)
     async with running(leading(place)) as site, session(signing, tls) as client:
         with pytest.raises(ProtocolError):
             await client.get(f"{site.url}/first")
+
+
+@pytest.mark.parametrize(
+    ("place", "same"),
+    [
+        ("/y", True),
+        ("https://a.example:443/y", True),
+        ("https://A.Example/y", True),
+        ("HTTPS://a.example/y", True),
+        ("https://named.example/y", True),
+        ("https://named.example:443/y", True),
+        ("https://a.example:80/y", False),
+        ("http://a.example/y", False),
+        ("http://a.example:443/y", False),
+        ("https://a.example.:443/y", False),
+        ("https://a.example@b.example/y", False),
+        ("https://named.example:8443/y", False),
+    ],
+)
+def test_an_origin_is_the_same_however_it_is_written(ada, place, same):
+    named = {"https://NAMED.example:443"}
+    signing = AiohttpSignature(ada.signing_key, redirect_origins=named)
+    response = SimpleNamespace(status=307, headers={"Location": place})
+    for url in ("https://a.example/x", "https://a.example:443/x"):
+        refusal = contextlib.nullcontext() if same else pytest.raises(ProtocolError)
+        with refusal:
+            signing._require_origin(URL(url), response)
 
 
 async def test_a_redirect_may_lead_to_an_origin_that_was_named(running, ada, tls):
