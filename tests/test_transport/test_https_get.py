@@ -114,8 +114,9 @@ async def test_nothing_is_kept_of_loops_that_have_ended(canned):
         assert len(getter._idle) == 1
 
 
-async def test_few_connections_are_kept(canned, monkeypatch):
-    monkeypatch.setattr(https_get, "_IDLE_MAX", 1)
+@pytest.mark.parametrize("limit", ["_IDLE_MAX", "_IDLE_PER_HOST"])
+async def test_few_connections_are_kept(canned, monkeypatch, limit):
+    monkeypatch.setattr(https_get, limit, 1)
     async with canned(OK, OK, close=False) as hosts:
         getter = HttpsGetter(hosts)
         both = [
