@@ -415,7 +415,7 @@ async def test_a_goodbye_that_no_frame_holds_is_none(code, reason):
 async def test_the_peers_goodbye_comes_after_its_messages():
     line = Line()
     pipe, ended = pipe_on(line)
-    pipe.data_received(masked(b"x") + masked(b"\x03\xe9bye\n", Opcode.CLOSE))
+    pipe.data_received(masked(b"x") + masked(b"\x03\xe9by\ne", Opcode.CLOSE))
     assert await pipe.receive() == b"x"
     with pytest.raises(ConnectionLost, match="1001") as lost:
         await pipe.receive()

@@ -180,6 +180,19 @@ def test_a_time_limit_is_a_number(limit):
         WebResolver(timeout_s=limit)
 
 
+async def test_a_domain_that_is_not_allowed_is_not_asked(canned):
+    connections: list[int] = []
+    answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    for allowed, asked in (({"other.example"}, 0), ({"agents.example"}, 1)):
+        async with canned(answer, connections=connections) as hosts:
+            resolver = WebResolver(host_map=hosts, allowed_domains=allowed)
+            with pytest.raises(ResolutionError) as refusal:
+                await resolver.resolve(DID, now=time.monotonic())
+            await resolver.close()
+        wanted = Code.RECORD_NOT_FOUND if asked else Code.RECORD_UNREACHABLE
+        assert (refusal.value.code, len(connections)) == (wanted, asked)
+
+
 async def test_domains_that_are_not_allowed_or_not_public(canned):
     for options in ({"allowed_domains": ["other.example"]}, {}):
         with pytest.raises(ResolutionError) as refusal:
