@@ -30,6 +30,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Final
 
+from ..envelope.replay_guard import check_unix_time
 from ..errors import UsageError
 from ..identity import (
     KEM_ALGORITHM,
@@ -80,7 +81,7 @@ class Rotation:
         clock: for how long a publication takes.
 
     Raises:
-        UsageError: ``overlap_s`` is out of range.
+        UsageError: ``overlap_s`` is out of range, or not an int.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class Rotation:
         overlap_s: int = ROTATION_OVERLAP_S,
         clock: Clock | None = None,
     ) -> None:
-        if not 0 <= overlap_s <= ROTATION_OVERLAP_MAX_S:
+        if type(overlap_s) is not int or not 0 <= overlap_s <= ROTATION_OVERLAP_MAX_S:
             raise UsageError(f"overlap_s is 0 to {ROTATION_OVERLAP_MAX_S} s")
         self._agent, self._save, self._publish = agent, save, publish
         self._overlap_s = overlap_s
@@ -128,7 +129,7 @@ class Rotation:
         """Take the next step, or the rest of one that was cut off.
 
         Args:
-            unix_time: wall seconds.
+            unix_time: whole wall seconds.
             early: take it before its time, at the price of sessions and handshakes
                 that fail; for a key that somebody else may have.
             algorithm: of the new signing key; the old one's when not given. Counts
@@ -139,13 +140,16 @@ class Rotation:
             which the wait for the next one begins.
 
         Raises:
-            UsageError: before its time, when what is saved was published once more
+            UsageError: ``unix_time`` is not an int from 0, and nothing was done;
+                before its time, when what is saved was published once more
                 and nothing else was done; or the record is not active, has no usable
                 key to endorse with, or has no room left; or the last signing or KEM
                 key would be revoked, because one of each pair was.
             ConfigError, ResolutionError: from ``save`` or ``publish``. The step may
                 be taken again.
         """
+        # It is saved with the keys, and a file with any other time is not read again.
+        check_unix_time(unix_time)
         began = self._clock.now()
         self._publish(self._agent.record)
         if not early and unix_time < self.not_before:

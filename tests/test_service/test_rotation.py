@@ -157,9 +157,21 @@ def test_steps_have_their_time(house: House) -> None:
     rotation.step(unix_time=300 + ROTATION_OVERLAP_S)
     assert rotation.not_before == 0
     assert ROTATION_OVERLAP_S >= SESSION_MAX_AGE_S
-    for overlap_s in (-1, ROTATION_OVERLAP_MAX_S + 1, 10**30):
+    for overlap_s in (-1, ROTATION_OVERLAP_MAX_S + 1, 10**30, 1.5, True, "1", None):
         with pytest.raises(UsageError, match="overlap_s is 0 to 31536000 s"):
             house.rotation(overlap_s=overlap_s)
+
+
+@pytest.mark.parametrize("unix_time", [1.5, float("nan"), True, "1", None, -1])
+def test_a_step_at_no_whole_second_is_refused_before_it_is_saved(
+    house: House, unix_time: object
+) -> None:
+    """A file with such a time could not be read again, and would hold all the keys."""
+    rotation = house.rotation()
+    with pytest.raises(UsageError, match="unix_time is an int"):
+        rotation.step(unix_time=unix_time)  # type: ignore[arg-type]
+    assert rotation.stage is Stage.SETTLED
+    assert house.rotation().step(unix_time=1) is Stage.PREPARED
 
 
 def test_a_record_that_cannot_be_rotated(house: House) -> None:
