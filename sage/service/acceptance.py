@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from ..encoding import b64u_encode
 from ..envelope import (
+    FAILURES,
     Request,
     Reservation,
     Response,
@@ -275,7 +276,10 @@ class Acceptance:
             answer = await within(limit, self._host.handler(message), "the handler")
             return _bytes_of(answer), None
         except RemoteFailure as exc:
-            return b"", exc.reason
+            # A reason that no answer can carry would end the connection, and none at
+            # all would be a success.
+            known = exc.reason in FAILURES
+            return b"", exc.reason if known else "operation_failed"
         except DeadlineExceeded as exc:
             logger.warning("%s", exc, extra=fields(Event.HANDLER_FAILED, diagnose(exc)))
             return b"", "unavailable"

@@ -32,4 +32,5 @@ class Message:
 
 Handler: TypeAlias = Callable[[Message], Awaitable[bytes]]
 """Answers a message with at most 8,388,572 bytes. An exception becomes the answer
-``operation_failed``, a `RemoteFailure` the reason that it carries."""
+``operation_failed``, a `RemoteFailure` the reason that it carries, where it is one
+that an answer may have."""

@@ -12,6 +12,7 @@ from sage.errors import (
     AuthenticationError,
     Code,
     ProtocolError,
+    RemoteFailure,
     ReplayError,
     ResolutionError,
     SessionClosed,
@@ -172,6 +173,29 @@ async def test_an_answer_is_measured_in_bytes(ada, host, shake_hands, answer):
         response, session=established.session, now=CLOCK.now()
     )
     assert plaintext == answer.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        ("policy_denied", "policy_denied"),
+        ("not allowed", "operation_failed"),
+        (None, "operation_failed"),
+        ([], "operation_failed"),
+    ],
+)
+async def test_a_failure_is_never_a_success_nor_the_end_of_a_connection(
+    ada, host, shake_hands, reason, error
+):
+    async def handler(message):
+        raise RemoteFailure(reason)
+
+    established, accepted, _ = await shake_hands()
+    sessions = ConnectionSessions(8)
+    sessions.keep(accepted)
+    acceptance = Acceptance(replace(host, handler=handler), sessions)
+    response, _ = await acceptance.answer(sealed(ada, established, b"x"))
+    assert (response.success, response.error) == (False, error)
 
 
 @pytest.mark.parametrize("confirmed", [False, True])
