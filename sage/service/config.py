@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Set
 from dataclasses import dataclass, field
-from typing import cast
 
 from ..errors import UsageError
 from ..limits import (
@@ -60,6 +60,9 @@ class ClientConfig:
             and ``gzip``, the best first. Requests are compressed with the first;
             answers may come in any. A service must have the first, too.
             See the explanation of compression before you turn it on.
+
+    Raises:
+        UsageError: what could not work: of the wrong type, or out of bounds.
     """
 
     connect_timeout_s: float = CONNECT_TIMEOUT_S
@@ -76,6 +79,8 @@ class ClientConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        if not isinstance(self.https, HttpsPoolConfig):
+            raise UsageError("https is an HttpsPoolConfig")
         if self.renew_after_records > SESSION_MAX_RECORDS:
             raise UsageError(f"a session ends after {SESSION_MAX_RECORDS} records")
         if self.renew_after_s > SESSION_MAX_AGE_S:
@@ -118,6 +123,9 @@ class ServiceConfig:
             and ``gzip``, the best first. Requests may come in any; an answer
             is compressed with the first that its request accepts.
             See the explanation of compression before you turn it on.
+
+    Raises:
+        UsageError: what could not work: of the wrong type, or out of bounds.
     """
 
     path: str = "/sage"
@@ -140,9 +148,13 @@ class ServiceConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        # Of one text every part would be an origin.
-        if isinstance(cast(object, self.allowed_origins), str):
-            raise UsageError("allowed origins are a set, not one text")
+        # Of one text every part would be an origin, and a list has no `issuperset`.
+        if not isinstance(self.allowed_origins, Set):
+            raise UsageError("allowed origins are a set, not one text or a list")
+        if not _are_texts(self.allowed_origins) or not _are_texts(self.https_endpoints):
+            raise UsageError("allowed origins and HTTPS endpoints are sets of texts")
+        if not _is_text(self.path):
+            raise UsageError(f"path is a text, not {self.path!r}")
         for url in self.https_endpoints:
             require_https(url)
 
@@ -155,3 +167,11 @@ def _check(config: ClientConfig | ServiceConfig) -> None:
         raise UsageError(
             f"envelope_ttl_s must be 1..{FRESHNESS_WINDOW_S} whole seconds"
         )
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, Collection) and all(map(_is_text, values))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

@@ -38,8 +38,8 @@ def require_encodings(names: Iterable[str]) -> tuple[str, ...]:
         UsageError: a name that is not in `ENCODINGS`, or a name twice.
         ConfigError: ``zstd`` before Python 3.14 without the extra ``zstd``.
     """
-    if isinstance(names, str):
-        raise UsageError("encodings are a tuple of names, not one text")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise UsageError(f"encodings are a tuple of names, not {names!r}")
     chosen = tuple(names)
     if len(set(chosen)) != len(chosen) or not set(chosen) <= set(ENCODINGS):
         raise UsageError(f"encodings are different ones of {ENCODINGS}, not {chosen}")
