@@ -118,12 +118,14 @@ class Acceptance:
             )
         operation = self._operation(request)
         await operation.observe()
-        unix_time = clock.unix_time()
-        init_key = operation.init_record.find_signing_key(
-            request.kid, unix_time=unix_time
-        )
+        init_key = self._init_key(operation, request)
         verify(init_key)
         await self._reserve(request)
+        # A guard may take its time, and the records are to be of now.
+        await operation.pass_gate()
+        if self._init_key(operation, request) != init_key:
+            raise ResolutionError("the key has changed", code=Code.RECORD_INVALID)
+        unix_time = clock.unix_time()
         # The initiator names two keys of ours; during a rotation there are four.
         initiation = Initiation.decode(request.payload)
         signing_key = agent.find_signing_key(initiation.resp_kid)
@@ -180,7 +182,7 @@ class Acceptance:
             raise
         verify(accepted.binding.init_key)
         self._require_current(operation, accepted)
-        plaintext = await self._accept(request, accepted)
+        plaintext = await self._accept(request, accepted, operation)
         opening, data, error, metadata = None, b"", None, None
         try:
             opening = StreamOpening.decode_request(plaintext)
@@ -191,13 +193,7 @@ class Acceptance:
         else:
             if opening is None:
                 data, error, metadata = await self._answer(request, plaintext)
-        try:
-            await operation.pass_gate()
-        except ResolutionError:
-            self._sessions.drop(accepted)
-            raise
-        self._require_current(operation, accepted)
-        _require_kept(accepted)
+        await self._pass_gate(operation, accepted)
         afterwards = None
         if opening is not None:
             data, error, afterwards = self._grant(opening, request, accepted)
@@ -250,7 +246,9 @@ class Acceptance:
             return b"", exc.reason, None
         return opening.encode_answer(), None, afterwards
 
-    async def _accept(self, request: Request, accepted: Accepted) -> bytes:
+    async def _accept(
+        self, request: Request, accepted: Accepted, operation: Operation
+    ) -> bytes:
         """Authenticate the record, reserve, then move the session (HPKE-05)."""
         clock, responder = self._host.clock, accepted.responder
         seq, plaintext = authenticate_payload(
@@ -259,7 +257,7 @@ class Acceptance:
         if not accepted.confirmed:
             responder.check_deadline(now=clock.now(), unix_time=clock.unix_time())
         await self._reserve(request, seq=seq)
-        _require_kept(accepted)
+        await self._pass_gate(operation, accepted)
         now = clock.now()
         if not accepted.confirmed:
             responder.confirm(now=now, unix_time=clock.unix_time())
@@ -296,6 +294,22 @@ class Acceptance:
         return Operation(
             host.resolver, host.clock, init_did=request.did, resp_did=host.agent.did
         )
+
+    def _init_key(self, operation: Operation, request: Request) -> PublicKey:
+        return operation.init_record.find_signing_key(
+            request.kid, unix_time=self._host.clock.unix_time()
+        )
+
+    async def _pass_gate(self, operation: Operation, accepted: Accepted) -> None:
+        """Look again after a wait: at the records, then at the session."""
+        try:
+            await operation.pass_gate()
+        except ResolutionError:
+            self._sessions.drop(accepted)
+            raise
+        self._require_current(operation, accepted)
+        if accepted.session.closed:
+            raise SessionClosed("the session gave way to newer ones")
 
     def _require_current(self, operation: Operation, accepted: Accepted) -> None:
         try:
@@ -334,12 +348,6 @@ class Acceptance:
             error=error,
             metadata=metadata,
         )
-
-
-def _require_kept(accepted: Accepted) -> None:
-    """Look again after a wait."""
-    if accepted.session.closed:
-        raise SessionClosed("the session gave way to newer ones")
 
 
 def _bytes_of(answer: object) -> bytes:

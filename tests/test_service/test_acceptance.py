@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+import sage
 from sage.envelope import authenticate_payload, sign, verify_response
 from sage.errors import (
     AuthenticationError,
@@ -215,3 +216,86 @@ async def test_a_session_that_gives_way_while_its_request_is_reserved(
     acceptance = Acceptance(replace(host, guard=Guard()), sessions)
     with pytest.raises(SessionClosed):
         await acceptance.answer(sealed(ada, established, b"y"))
+
+
+class SlowGuard:
+    """Lets pass what its own guard does, and meanwhile something happens."""
+
+    def __init__(self, guard, happens):
+        self._guard, self._happens, self.ahead_s = guard, happens, 0.0
+
+    async def reserve(self, reservation, **times):
+        await self._guard.reserve(reservation, **times)
+        self._happens()
+        self.ahead_s = OBSERVATION_MAX_AGE_S + 1
+
+    def clock(self):
+        return Clock(monotonic=lambda: CLOCK.now() + self.ahead_s)
+
+
+async def test_nothing_runs_under_a_key_that_was_revoked_beside_the_reservation(
+    ada, host, resolver, shake_hands
+):
+    ran = []
+
+    async def handler(message):
+        ran.append(message)
+        return b""
+
+    established, accepted, _ = await shake_hands()
+    sessions = ConnectionSessions(8)
+    sessions.keep(accepted)
+    guard = SlowGuard(
+        host.guard,
+        lambda: resolver.publish(revoke_key(ada.record, "sign-1", unix_time=1)),
+    )
+    changes = {"handler": handler, "guard": guard, "clock": guard.clock()}
+    acceptance = Acceptance(replace(host, **changes), sessions)
+    with pytest.raises(ResolutionError):
+        await acceptance.answer(sealed(ada, established, b"x"))
+    assert ran == []
+    assert accepted.session.received == 0
+    assert accepted.session.closed
+
+
+async def test_no_session_is_made_under_a_key_that_was_revoked_beside_the_reservation(
+    ada, host, resolver, shake_hands
+):
+    guard = SlowGuard(
+        host.guard,
+        lambda: resolver.publish(revoke_key(ada.record, "sign-1", unix_time=1)),
+    )
+    sessions = ConnectionSessions(8)
+    slow = replace(host, guard=guard, clock=guard.clock())
+    acceptance = Acceptance(slow, sessions)
+
+    async def ask(request):
+        return (await acceptance.answer(request))[0]
+
+    with pytest.raises(ResolutionError):
+        await shake_hands(ask=ask, sessions=sessions)
+    assert not sessions._sessions
+
+
+async def test_no_session_is_made_under_a_key_that_was_changed_beside_the_reservation(
+    ada, grace, host, resolver, shake_hands
+):
+    """A registry that gives the same name another key is not to be followed."""
+    other = sage.MemoryResolver([sage.Agent.generate(ada.did).record, grace.record])
+    asked = [resolver]
+
+    class Registry:
+        async def resolve(self, did, *, now):
+            return await asked[-1].resolve(did, now=now)
+
+    guard = SlowGuard(host.guard, lambda: asked.append(other))
+    sessions = ConnectionSessions(8)
+    slow = replace(host, guard=guard, clock=guard.clock(), resolver=Registry())
+    acceptance = Acceptance(slow, sessions)
+
+    async def ask(request):
+        return (await acceptance.answer(request))[0]
+
+    with pytest.raises(ResolutionError, match="the key has changed"):
+        await shake_hands(ask=ask, sessions=sessions)
+    assert not sessions._sessions
