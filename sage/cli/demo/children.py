@@ -102,9 +102,11 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()
     try:
-        async with asyncio.timeout(_STOP_S):
-            await process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_S):
+                await process.wait()
     finally:
         # Otherwise it has ended, and this does nothing.
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+    await process.wait()

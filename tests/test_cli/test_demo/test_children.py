@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,18 @@ async def test_nor_does_a_cancellation(house: House, tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not alive(pids[0])
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no such signal here")
+async def test_a_child_that_does_not_stop_is_made_to(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the block came to is not lost over it."""
+    monkeypatch.setattr("sage.cli.demo.children._STOP_S", 0.05)
+    async with run_child(*words(house), log=tmp_path / "log") as child:
+        pid = int(child.facts["pid"])
+        os.kill(pid, signal.SIGSTOP)
+    assert not alive(pid)
 
 
 async def test_a_child_that_does_not_start_says_why(tmp_path: Path) -> None:
