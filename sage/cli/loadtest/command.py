@@ -155,6 +155,10 @@ def loadtest(
         )
     elif agent is None or peer is None:
         raise UsageError("a URL needs --agent and --peer: who sends, who must answer")
+    elif url.startswith("https:") != (mode is Mode.HTTP):
+        raise UsageError(
+            "--mode http needs an https:// URL, and the other modes a wss:// one"
+        )
     else:
         target = _Target(
             url=url,

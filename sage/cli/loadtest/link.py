@@ -11,13 +11,13 @@ from ...errors import SageError
 if TYPE_CHECKING:
     from ...service import Channel
 
-__all__ = ["Connect", "Link"]
+__all__ = ["RETRY_S", "Connect", "Link"]
 
 Connect: TypeAlias = "Callable[[], Awaitable[Channel]]"
 """Opens a channel; whatever it raises is the failure."""
 
-# Between two attempts: a service that is gone is not to be hammered.
-_RETRY_S: Final = 0.5
+RETRY_S: Final = 0.5
+"""Between two attempts: a service that is gone is not to be hammered."""
 
 
 class Link:
@@ -62,6 +62,6 @@ class Link:
         try:
             self._channel = await self._connect()
         except SageError:
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(RETRY_S)
             raise
         self.opened += 1

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ...errors import Code, ProtocolError, SageError
-from .link import Link
+from .link import RETRY_S, Link
 from .pace import Due, departures, until
 from .plan import Plan
 from .responder import COUNT_BYTES
@@ -54,10 +54,18 @@ async def send_records(
                 await carrying.run(stream)
         except SageError as exc:
             carrying.fail(exc)
+            if not carrying.began:
+                # What is refused at once would be tried again at once, and nothing
+                # else would have its turn: not even Ctrl-C.
+                await asyncio.sleep(RETRY_S)
 
 
 class _Carrying:
-    """What one stream carries."""
+    """What one stream carries.
+
+    Attributes:
+        began: whether there was a stream.
+    """
 
     def __init__(
         self,
@@ -72,9 +80,11 @@ class _Carrying:
         self._acknowledged = 0
         self._woken = monotonic()
         self._room = asyncio.Event()
+        self.began = False
 
     async def run(self, stream: Stream) -> None:
         """Send until the tally ends, then wait for what is still to come."""
+        self.began = True
         counting = asyncio.create_task(self._count(stream))
         counting.add_done_callback(lambda _: self._room.set())
         try:

@@ -148,6 +148,17 @@ def test_what_needs_a_url_is_not_ignored(
     assert said in one_line(ended)
 
 
+@pytest.mark.parametrize(
+    ("mode", "scheme"), [("stream", "https"), ("request", "https"), ("http", "wss")]
+)
+def test_a_url_is_one_for_the_mode(run: Run, mode: str, scheme: str) -> None:
+    """Else what is measured is not what the report says, or nothing at all."""
+    url = f"{scheme}://127.0.0.1:1/sage"
+    ended = run("loadtest", url, "--mode", mode, "--agent", "none", "--peer", ADA)
+    assert ended.code == Exit.USAGE
+    assert "--mode http needs an https:// URL" in one_line(ended)
+
+
 @pytest.mark.parametrize("url", ["wss://127.0.0.1:999999/sage", "", "127.0.0.1"])
 def test_a_url_is_one_before_anything_is_opened(run: Run, url: str) -> None:
     ended = run("loadtest", url, "--agent", "none", "--peer", ADA)

@@ -9,6 +9,7 @@ import sage
 from sage.cli.loadtest.link import Link
 from sage.cli.loadtest.plan import Mode, Plan
 from sage.cli.loadtest.streams import send_records
+from sage.errors import UsageError
 from sage.service import Stream
 
 from .conftest import Running, now_for
@@ -81,6 +82,30 @@ async def test_another_kind_of_service_is_noticed(
         await link.close()
     assert tally.answered == 0
     assert tally.errors["ProtocolError (frame.malformed)"] >= 1
+
+
+async def test_a_stream_that_is_refused_at_once_lets_others_have_their_turn(
+    plan: Plan,
+) -> None:
+    class Busy:
+        closed = False
+
+        def stream(self) -> object:
+            raise UsageError("a channel carries one stream at a time")
+
+    async def connect() -> object:
+        return Busy()
+
+    link, tally = Link(connect), now_for(0.1)  # type: ignore[arg-type]
+    sending = send_records(link, plan, tally, index=0, payload=b"x")
+    sent = asyncio.create_task(sending)
+    turns = 0
+    while not sent.done():
+        turns += 1
+        await asyncio.sleep(0.01)
+    await sent
+    assert tally.errors["UsageError"] >= 1
+    assert turns > 2
 
 
 async def test_a_service_without_streams_says_so(running: Running, plan: Plan) -> None:
