@@ -232,6 +232,27 @@ def test_times_at_their_limits_are_accepted(
         assert decode_envelope(jcs({**request_json, **times})).created == created
 
 
+@pytest.mark.parametrize("created", [-1, -60, 2**53 - 1, 2**53])
+def test_times_beyond_them_are_not_though_they_suit_each_other(
+    created: int, new_request: Callable[..., Request], request_json: dict[str, Any]
+) -> None:
+    times = {"created": created, "expires": created + 60}
+    with pytest.raises(UsageError, match="2\\^53"):
+        new_request(**times)
+    if created < 0:  # beyond 2^53 it is not JSON of ours
+        refused({**request_json, **times}, MALFORMED)
+
+
+@pytest.mark.parametrize("encoding", ["", "Session", "session ", "other"])
+def test_what_has_a_session_names_its_encoding(
+    encoding: str, request_json: dict[str, Any]
+) -> None:
+    session = {"session_id": "A" * 22, "role": "initiator", "encoding": "session"}
+    members = {**request_json, **session, "context_id": request_json["id"]}
+    assert decode_envelope(jcs(members)).encoding == "session"
+    refused({**members, "encoding": encoding}, MALFORMED)
+
+
 @pytest.mark.parametrize("name", [*COMMON_REQUIRED, "payload"])
 def test_a_required_member_may_not_be_missing(
     name: str, request_json: dict[str, Any]

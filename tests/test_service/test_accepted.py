@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sage.errors import UsageError
 from sage.service.accepted import ConnectionSessions
 
 
@@ -56,6 +57,8 @@ async def test_dropping_and_closing_wipe_and_may_be_repeated(handshakes):
     for _ in range(2):
         sessions.drop(first)
     assert first.session.closed
+    with pytest.raises(UsageError):
+        first.responder.secrets  # noqa: B018  (raises)
     assert not second.session.closed
     for _ in range(2):
         sessions.close()

@@ -90,11 +90,13 @@ async def test_a_revoked_key_is_not_current(operation, resolver, ada, grace):
     resolver.publish(more)
     await operation.observe()
     # Another key beside it changes nothing (SESSION-06).
-    operation.require_current(binding_of(ada, grace))
+    binding = binding_of(ada, grace)
+    operation.require_current(binding)
     resolver.publish(revoke_key(more, "sign-1", unix_time=1))
     await operation.observe()
+    # What was found good in this very second was found in another reading.
     with pytest.raises(ResolutionError) as refusal:
-        operation.require_current(binding_of(ada, grace))
+        operation.require_current(binding)
     assert refusal.value.code is Code.KEY_REVOKED
 
 

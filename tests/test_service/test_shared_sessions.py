@@ -84,6 +84,24 @@ async def test_beyond_the_whole_number_new_ones_are_refused(make, accept):
     assert len(store) == 2
 
 
+async def test_one_that_was_dropped_makes_room(make, accept):
+    store = make(1)
+    first, second = await accept(), await accept()
+    store.keep(first)
+    store.drop(first)
+    store.keep(second)
+    assert not second.session.closed
+
+
+async def test_nothing_is_left_of_a_peer_without_sessions(make, accept):
+    """Strangers choose their names, and there are many."""
+    store, accepted = make(), await accept()
+    store.keep(accepted)
+    store.drop(accepted)
+    assert not store._of_peer
+    assert not store._unused
+
+
 async def test_of_those_never_used_the_oldest_gives_way(make, accept):
     store = make(max_unused=2)
     used, *unused = [await accept() for _ in range(5)]
@@ -161,6 +179,24 @@ async def test_keys_are_wiped_in_time_with_nobody_asking(make, accept, time):
     assert store.get(accepted.binding.session_id) is None
 
 
+async def test_one_timer_looks_after_all_for_as_long_as_there_are_any(
+    make, accept, time
+):
+    store, first, second = make(), await accept(), await accept()
+    store.keep(first)
+    tick = store._tick
+    store.keep(second)
+    assert store._tick is tick
+    tick.cancel()
+    store._run_tick()
+    assert store._tick is not None  # both may expire yet
+    store._tick.cancel()
+    time.ahead_s = SESSION_IDLE_S + 2
+    store._run_tick()
+    assert first.session.closed
+    assert store._tick is None
+
+
 async def test_expired_ones_make_room(make, accept, time):
     store = make(1)
     first, second = await accept(), await accept()
@@ -177,8 +213,10 @@ async def test_closing_wipes_them_all(make, accept):
     sessions = [await accept() for _ in range(3)]
     for accepted in sessions:
         store.keep(accepted)
+    tick = store._tick
     for _ in range(2):
         store.close()
+    assert tick.cancelled()
     assert all(one.session.closed for one in sessions)
     assert len(store) == 0
     assert isinstance(sessions[0].session, sage.Session)
