@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from math import inf
 
 from ..envelope import (
     Request,
@@ -30,15 +31,32 @@ Ask = Callable[[Request], Awaitable[Response]]
 
 @dataclass(slots=True, eq=False)
 class Established:
-    """A session of ours with what it is pinned to, and who is using it."""
+    """A session of ours with what it is pinned to, and who is using it.
+
+    Attributes:
+        session: its keys.
+        binding: what it is pinned to.
+        made_at: when it was made; monotonic seconds.
+        used_at: when an answer was accepted last, or it was made; likewise.
+        pending_s: for how long, from then on, the service takes its first record.
+        in_flight: uses under way.
+        retired: whether there will be no new one.
+        number: of the channel's sessions, from 1.
+    """
 
     session: Session
     binding: Binding
     made_at: float
     used_at: float
+    pending_s: float = inf
     in_flight: int = 0
     retired: bool = False
     number: int = 0
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether we do not know that the service has taken a first record."""
+        return not self.session.received
 
     @property
     def finished(self) -> bool:
@@ -99,8 +117,9 @@ async def initiate(
         entropy=os.urandom,
     )
     try:
+        began = clock.now()
         payload = initiator.start(
-            now=clock.now(), expires=unix_time + ttl_s, unix_time=unix_time
+            now=began, expires=unix_time + ttl_s, unix_time=unix_time
         )
         header = Request(
             id=str(uuid.uuid4()),
@@ -117,7 +136,12 @@ async def initiate(
         )
         request = sign(header, signing_key)
         response = await ask(request)
-        return await _finish(initiator, request, response, operation, clock, verify)
+        made = await _finish(initiator, request, response, operation, clock, verify)
+        # By the service's own clock, and from before the service can have begun to
+        # count: then the wait ends there no sooner than here.
+        lifetime_s = min(request.expires, response.expires) - response.created
+        made.pending_s = lifetime_s - (made.made_at - began)
+        return made
     finally:
         initiator.close()
 

@@ -7,6 +7,9 @@ with its last answer. So nothing is lost and nothing is sent twice. A renewal th
 fails is tried again, ever more rarely; its failure matters only to a request that
 finds the running session used up, and that one makes a last attempt of its own.
 
+A session that was made and not used is good for a minute or so: until the envelopes
+of its handshake expire (HPKE-05). After a longer pause there is another handshake.
+
 A service keeps only so many sessions of a connection, and drops the oldest. Hence a
 new handshake waits while a request still holds a session that is not among the newest
 three. That request's own limit is the wait's; whoever waits for the handshake has a
@@ -218,9 +221,13 @@ class Renewal:
         # for which a request may wait for its answer. Where that may be longer than a
         # session lives, none has room enough, and a new one must do.
         now, margin = self._clock.now(), self._config.request_timeout_s
+        age_s = now - established.made_at
+        if established.is_pending and age_s >= _without(margin, established.pending_s):
+            # The service would end the connection over a first record that is late.
+            return False
         return (
             established.session.records_left > 0
-            and now - established.made_at < _without(margin, SESSION_MAX_AGE_S)
+            and age_s < _without(margin, SESSION_MAX_AGE_S)
             and now - established.used_at < _without(margin, SESSION_IDLE_S)
         )
 

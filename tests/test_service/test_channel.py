@@ -19,6 +19,7 @@ from sage.errors import (
     UsageError,
 )
 from sage.identity import revoke_key
+from sage.limits import ENVELOPE_TTL_S
 from sage.service import (
     Channel,
     ClientConfig,
@@ -39,6 +40,25 @@ async def test_a_request_is_answered(running, connecting):
         assert channel.peer.endswith(":grace")
         assert not channel.closed
     assert channel.closed
+
+
+@pytest.mark.parametrize("renewed", [False, True])
+async def test_a_pause_before_a_session_is_used_costs_no_request(
+    running, connecting, renewed
+):
+    """The service would refuse its first record, and end the connection over it."""
+    real, ahead = Clock(), [0.0]
+    clock = Clock(
+        monotonic=lambda: real.now() + ahead[0], wall=lambda: real.wall() + ahead[0]
+    )
+    async with running(clock=clock) as url, connecting(url, clock=clock) as channel:
+        if renewed:
+            await channel.request(b"before")
+            await channel.handshake()
+        unused = channel.session_id
+        ahead[0] = ENVELOPE_TTL_S + 60
+        assert await channel.request(b"hello") == b"echo:hello"
+        assert channel.session_id != unused
 
 
 async def test_a_handshake_waits_for_a_request_in_its_own_time(running, connecting):

@@ -79,6 +79,40 @@ async def test_it_establishes(shake, grace):
     assert established.session.closed
 
 
+@pytest.mark.parametrize(
+    ("created", "expires", "left_s"),
+    [
+        (0, 60, 60),
+        (0, 40, 40),
+        (25, 60, 35),  # the service's clock is ahead, so its end comes sooner
+        (-25, 60, 85),
+        (0, 90, 60),  # longer than the initiation, which ends it as well
+    ],
+)
+async def test_how_long_the_service_waits_is_told_by_its_own_clock(
+    shake, created, expires, left_s
+):
+    began = CLOCK.unix_time()
+    now = CLOCK.now()
+    clock = Clock(monotonic=lambda: now, wall=lambda: began)
+    members = {"created": began + created, "expires": began + expires}
+    established = await shake(clock=clock, **members)
+    assert established.pending_s == left_s
+    assert established.is_pending
+
+
+async def test_what_the_handshake_took_is_not_waited_for_again(shake):
+    began, now = CLOCK.unix_time(), [CLOCK.now()]
+
+    def bend(response):
+        now[0] += 7.0
+        return response
+
+    clock = Clock(monotonic=lambda: now[0], wall=lambda: began)
+    established = await shake(bend, clock=clock, created=began, expires=began + 60)
+    assert established.pending_s == pytest.approx(53.0)
+
+
 async def test_uses_under_way_keep_a_retired_session(shake):
     established = await shake()
     established.in_flight += 1

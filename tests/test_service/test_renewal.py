@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections import Counter
 from contextlib import asynccontextmanager
+from math import inf
 from types import SimpleNamespace
 
 import pytest
@@ -30,7 +31,7 @@ class Bench:
     """A `Renewal` whose handshakes do as they are told."""
 
     def __init__(self, **config: object) -> None:
-        self.now = 0.0
+        self.now, self.pending_s = 0.0, inf
         self.made: list[Established] = []
         self.errors: list[SageError] = []
         self.go = asyncio.Event()
@@ -48,6 +49,7 @@ class Bench:
         session = Session.v0_10(bytes(32), bytes(32), Role.INITIATOR, now=self.now)
         binding = SimpleNamespace(session_id=session.id)
         made = Established(session, binding, made_at=self.now, used_at=self.now)
+        made.pending_s = self.pending_s
         self.made.append(made)
         return made
 
@@ -63,6 +65,32 @@ class Bench:
 async def settle() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("pending_s", "good_s"), [(60.0, 30.0), (40.0, 20.0)])
+async def test_a_session_whose_first_record_would_be_late_is_not_used(
+    pending_s: float, good_s: float
+):
+    bench = Bench(request_timeout_s=30.0)
+    bench.pending_s = pending_s
+    await bench.renewal.renew()
+    bench.now = good_s - 1
+    assert await bench.use() is bench.made[0]
+    bench.now = good_s
+    assert await bench.use() is bench.made[1]
+    assert bench.made[0].session.closed
+    # Once the service has answered in it, it is good for as long as any other.
+    bench.made[1].session.accept(0, now=bench.now)
+    bench.made[1].used_at = bench.now
+    bench.now += pending_s
+    assert await bench.use() is bench.made[1]
+
+
+async def test_a_service_that_hardly_waits_is_asked_all_the_same():
+    bench = Bench()
+    bench.pending_s = -1.0
+    assert await bench.use() is bench.made[0]
+    assert await bench.use() is bench.made[1]
 
 
 async def test_the_next_session_comes_beside_the_running_one():
