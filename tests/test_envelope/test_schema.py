@@ -319,6 +319,7 @@ def test_binary_members_are_checked_as_bytes_too() -> None:
         ("payload", bytearray(3), Code.ENVELOPE_MALFORMED),
         ("payload", bytes(PAYLOAD_MAX_BYTES + 1), Code.SIZE_EXCEEDED),
         ("request_hash", bytes(31), Code.ENVELOPE_MALFORMED),
+        ("request_hash", "A" * 32, Code.ENVELOPE_MALFORMED),
         ("signature", bytes(66), Code.SIG_MALFORMED),
         ("signature", b"", Code.SIG_MALFORMED),
         ("role", "initiator", Code.ENVELOPE_MALFORMED),
