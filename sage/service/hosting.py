@@ -15,7 +15,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ..errors import ConfigError
+from ..errors import ConfigError, UsageError
 from ..http.asgi_request import KNOWN_PEER
 from ..identity.files import as_path, read_regular, reason
 from ..limits import (
@@ -234,7 +234,8 @@ async def serving(
 
     Raises:
         ConfigError: certificate or key cannot be read, or the port is taken.
-        UsageError: ``stop_timeout_s`` is not a number.
+        UsageError: ``stop_timeout_s`` is not a number, ``port`` no int or ``host`` no
+            text.
     """
     config, context = _config(app, host, port), _context(certificate, key)
     server = _Guest(config, context, stop_timeout_s)
@@ -297,6 +298,7 @@ async def _run(server: uvicorn.Server, listening: socket.socket) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     """Open the socket here: uvicorn would log the reason and leave the process."""
+    _check_address(host, port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not 0 <= port <= 65535:
         raise ConfigError(f"cannot listen on {host}:{port}: there is no such port")
@@ -310,6 +312,11 @@ def _listen(host: str, port: int) -> socket.socket:
     # would wait 40 ms for the peer's delayed acknowledgement of the first.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
+
+
+def _check_address(host: object, port: object) -> None:
+    if not isinstance(host, str) or type(port) is not int:
+        raise UsageError(f"host is a text and port an int, not {host!r} and {port!r}")
 
 
 def _context(certificate: Path, key: Path | None) -> ssl.SSLContext:

@@ -425,6 +425,15 @@ async def test_a_stop_has_a_time_limit(tls, limit):
             pass
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"port": "8443"}, {"port": None}, {"port": True}, {"host": None}]
+)
+async def test_an_address_is_a_text_and_a_number(tls, wrong):
+    with pytest.raises(UsageError, match="host is a text and port an int"):
+        async with serving(app, certificate=tls.certificate, **wrong):
+            pass
+
+
 @contextlib.asynccontextmanager
 async def slow_link(port):
     """Pass on what a server says, 2 MB a second; yield the port to connect to."""
