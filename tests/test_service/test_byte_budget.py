@@ -130,5 +130,7 @@ async def _use(sizes: list[int], cancelled: set[int]) -> None:
     await asyncio.sleep(0)
     for index in cancelled & set(range(len(tasks))):
         tasks[index].cancel()
-    await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+    gathered = asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in await asyncio.wait_for(gathered, 5):
+        assert outcome is None or isinstance(outcome, asyncio.CancelledError)
     assert budget.held == 0
