@@ -23,6 +23,7 @@ from .record_schema import parse_record
 from .resolver import parse_web_did
 
 __all__ = [
+    "check_lifetime",
     "check_media",
     "encode_web_response",
     "parse_web_response",
@@ -121,8 +122,7 @@ def encode_web_response(
     Raises:
         UsageError: another lifetime.
     """
-    if type(lifetime_s) is not int or not _lifetime_is_allowed(lifetime_s):
-        raise UsageError(f"a web record lives 1 to 5 s, not {lifetime_s!r}")
+    check_lifetime(lifetime_s)
     return jcs(
         {
             "record": record.to_json(),
@@ -130,6 +130,16 @@ def encode_web_response(
             "expires": unix_time + lifetime_s,
         }
     )
+
+
+def check_lifetime(lifetime_s: int) -> None:
+    """Refuse a lifetime that no web record may have.
+
+    Raises:
+        UsageError: not an int from 1 to 5.
+    """
+    if type(lifetime_s) is not int or not _lifetime_is_allowed(lifetime_s):
+        raise UsageError(f"a web record lives 1 to 5 s, not {lifetime_s!r}")
 
 
 def _decode(body: Buffer) -> dict[str, object]:

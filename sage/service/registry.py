@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from ..errors import Code, DecodeError, ResolutionError
 from ..identity import FileResolver, encode_web_response
+from ..identity.web import check_lifetime
 from ..limits import REGISTRY_RECORD_TTL_S
 from ..transport.asgi import AsgiReceive, AsgiScope, AsgiSend
 from .clock import Clock
@@ -33,6 +34,9 @@ class Registry:
         folder: the records.
         lifetime_s: how long an answer is valid, 1..5 s.
         clock: for tests.
+
+    Raises:
+        UsageError: another lifetime, or ``folder`` is no path.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class Registry:
         lifetime_s: int = REGISTRY_RECORD_TTL_S,
         clock: Clock | None = None,
     ) -> None:
+        # Else each answer would fail, and none say why.
+        check_lifetime(lifetime_s)
         self._records = FileResolver(folder)
         self._lifetime_s = lifetime_s
         self._clock = clock if clock is not None else Clock()

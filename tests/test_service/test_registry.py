@@ -7,6 +7,7 @@ import json
 import pytest
 
 import sage
+from sage.errors import UsageError
 from sage.identity import parse_web_response, revoke_key, write_record_file
 from sage.service import Clock, Registry
 
@@ -111,3 +112,9 @@ async def test_a_websocket_is_turned_away(folder):
 
 def test_the_fixture_is_what_it_says(ada: sage.Agent):
     assert ada.did == ADA
+
+
+@pytest.mark.parametrize("lifetime_s", [0, 6, 2.5, True, "5", None])
+def test_a_lifetime_that_no_answer_may_have(folder, lifetime_s):
+    with pytest.raises(UsageError, match="1 to 5 s"):
+        Registry(folder, lifetime_s=lifetime_s)
