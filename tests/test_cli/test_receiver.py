@@ -184,3 +184,15 @@ def test_the_bounds_are_keyword_only() -> None:
     wrong: Any = Receiver
     with pytest.raises(TypeError):
         wrong(None, None)
+
+
+async def test_who_is_not_allowed_is_not_on_a_stream_either() -> None:
+    class Untouched:
+        peer = EVE
+
+        def __aiter__(self) -> Any:
+            raise AssertionError("its records were read")
+
+    with pytest.raises(RemoteFailure) as caught:
+        await Receiver(allowed=[ADA]).serve_stream(Untouched())  # type: ignore[arg-type]
+    assert caught.value.reason == "policy_denied"

@@ -56,6 +56,32 @@ def test_so_has_each_peer(places, each):
     assert not room._requests_of
 
 
+def test_who_leaves_takes_nobody_else_along():
+    room = RequestRoom(5, 100)
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(room.enter()).give_to(ADA)
+        with room.enter() as third:
+            third.give_to(ADA)
+        with room.enter() as fourth, ExitStack() as leaving:
+            leaving.enter_context(room.enter()).give_to(ADA)
+            with pytest.raises(Overloaded, match="one peer"):
+                fourth.give_to(ADA)
+
+
+def test_what_one_place_gives_back_is_not_all_of_its_peers():
+    room = RequestRoom(9, 100)
+    with room.enter() as first, room.enter() as second:
+        for place in (first, second):
+            place.give_to(ADA)
+        first.take(20)
+        second.take(5)
+        second.release()
+        second.take(5)
+        with pytest.raises(Overloaded, match="one peer"):
+            second.take(1)
+
+
 def test_nobody_has_more_than_a_quarter_of_the_bytes():
     room = RequestRoom(9, 100)
     with ExitStack() as stack:
