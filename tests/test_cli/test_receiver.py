@@ -122,6 +122,26 @@ async def test_open_transfers_are_bounded_for_each_peer_and_in_all() -> None:
     await give(receiver, part(b"x", 0, 2, 2))
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_nothing_is_left_of_what_cannot_be_kept(
+    folder: SaveFolder, tmp_path: Path, whole: bool
+) -> None:
+    """A folder has the file's name; or the file is gone before it is complete."""
+    receiver = Receiver(folder=folder)
+    if whole:
+        (tmp_path / "a.example/ada/a/b").mkdir(parents=True)
+        assert await refused(receiver, part(b"x")) == "operation_failed"
+    else:
+        await give(receiver, part(b"x", 0, 2))
+        (begun,) = tmp_path.glob(".sage-*.part")
+        begun.unlink()
+        assert await refused(receiver, part(b"y", 1, 2)) == "operation_failed"
+    assert not list(tmp_path.glob(".sage-*.part"))
+    # It is given up: the same transfer begins with its first part.
+    assert await refused(receiver, part(b"y", 1, 2)) == "operation_failed"
+    assert not receiver._open
+
+
 async def test_a_transfer_that_stands_still_gives_way(
     folder: SaveFolder, tmp_path: Path
 ) -> None:

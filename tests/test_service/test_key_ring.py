@@ -114,5 +114,8 @@ def test_nothing_leaks_and_wiped_keys_are_gone(ring: KeyRing) -> None:
     assert len(whole.pairs) == 2
     for one in whole.pairs:
         one.wipe()
+        for key in one:
+            with pytest.raises(SageError):
+                key.private_bytes()
     with pytest.raises(SageError):
         whole.encode()
