@@ -765,6 +765,62 @@ async def test_too_many_requests_at_once(wired):
         assert (await wire.post(second)).status == 200
 
 
+async def test_a_request_is_its_peers_and_no_strangers_while_it_is_worked_on(wired):
+    going_on = asyncio.Event()
+
+    async def handler(message: Message) -> bytes:
+        await going_on.wait()
+        return b"done"
+
+    async with wired(handler) as wire:
+        established = await wire.handshake()
+        request = sealed(wire.agent, established, b"1")
+        asking = asyncio.create_task(wire.post(wire.wrap(request)))
+        room = wire.service._https._room
+        await waited(lambda: room._requests_of[wire.agent.did] == 1)
+        assert room._requests_of[None] == 0
+        # It counts among those that are answered, and not as being read.
+        assert held(wire) == 0
+        going_on.set()
+        assert (await asking).status == 200
+
+
+async def test_a_strangers_body_has_the_time_of_a_first_message(grace, ada, resolver):
+    """Whatever hosts the service: another server may set no limit of its own."""
+    endpoint = "https://localhost:1/sage"
+    config = ServiceConfig(
+        https_endpoints=frozenset({endpoint}),
+        first_message_timeout_s=0.05,
+        handler_timeout_s=600.0,
+    )
+    service = sage.Service(agent=grace, resolver=resolver, handler=echo, config=config)
+    request = sign(header(ada), ada.signing_key)
+    sent = wrap_request(request, ada.signing_key, endpoint=endpoint)
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    async def send(event):
+        pass
+
+    scope = {
+        "type": "http",
+        "scheme": "https",
+        "method": "POST",
+        "path": "/sage",
+        "raw_path": b"/sage",
+        "query_string": b"",
+        "headers": [
+            (b"host", b"localhost:1"),
+            (b"content-length", b"%d" % len(sent.content)),
+            *((n.lower().encode(), v.encode()) for n, v in sent.fields),
+        ],
+    }
+    async with asyncio.timeout(60):
+        await service(scope, receive, send)
+    assert not service._https._room._requests_of
+
+
 def held(wire: Wire) -> int:
     """Count the bytes of bodies that are not answered yet."""
     return wire.service._https._room.bytes
