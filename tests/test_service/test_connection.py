@@ -30,6 +30,7 @@ from sage.envelope import (
 from sage.identity import revoke_key
 from sage.limits import ENVELOPE_MAX_BYTES
 from sage.service import Clock, ServiceConfig, hosting_websocket
+from sage.service.accepted import ConnectionSessions
 from sage.service.initiation import initiate
 from sage.service.operation import Operation
 from sage.types import Role
@@ -453,6 +454,48 @@ async def test_an_idle_session_ends(running, wire):
     async with running(config=config) as url, wire(url) as intruder:
         await intruder.handshake()
         await intruder.expect_refusal(1008)
+
+
+async def test_one_place_is_enough_for_many_requests(running, wire):
+    async with (
+        asyncio.timeout(60),
+        running(config=ServiceConfig(max_in_flight=1)) as url,
+        wire(url) as client,
+    ):
+        established = await client.handshake()
+        for _ in range(3):
+            request = client.sealed(established, b"x")
+            assert await client.expect_answer(established, request) == b"echo:x"
+
+
+async def test_what_a_connection_began_ends_with_it(running, wire, monkeypatch):
+    """Nobody is there for the answer, and nobody may use its keys any more."""
+    kept, began, cancelled = [], asyncio.Event(), asyncio.Event()
+
+    class Watched(ConnectionSessions):
+        def keep(self, accepted):
+            kept.append(accepted)
+            super().keep(accepted)
+
+    async def handler(message):
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    monkeypatch.setattr("sage.service.connection.ConnectionSessions", Watched)
+    config = ServiceConfig(handler_timeout_s=600.0)
+    async with running(handler, config=config) as url:
+        async with wire(url) as client:
+            established = await client.handshake()
+            await client.send(client.sealed(established).encode())
+            await began.wait()
+            assert not kept[0].session.closed
+        async with asyncio.timeout(60):
+            await cancelled.wait()
+            while not kept[0].session.closed:
+                await asyncio.sleep(0.01)
 
 
 async def test_too_many_connections(running, wire):
