@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ from sage.errors import (
     UsageError,
 )
 from sage.identity import revoke_key
-from sage.limits import ENVELOPE_TTL_S
+from sage.limits import ENVELOPE_TTL_S, OBSERVATION_MAX_AGE_S
 from sage.service import (
     Channel,
     ClientConfig,
@@ -28,10 +29,14 @@ from sage.service import (
     ServiceConfig,
     serving,
 )
+from sage.service.acceptance import Acceptance
+from sage.service.accepted import ConnectionSessions
+from sage.service.courier import Reply
 from sage.service.initiation import initiate
 from sage.service.socket_courier import SocketCourier
 from sage.service.stream_opening import StreamOpening
 from sage.transport import WebSocket
+from sage.transport.metrics import Carriage
 
 
 async def test_a_request_is_answered(running, connecting):
@@ -465,3 +470,80 @@ async def test_a_silent_service_does_not_hold_us(connecting, tls):
         config = ClientConfig(handshake_timeout_s=0.2)
         with pytest.raises(DeadlineExceeded):
             await connecting(f"wss://localhost:{port}/sage", config=config)
+
+
+# --- answers that are not quite right ---------------------------------------------
+
+
+class Bending:
+    """Carries requests straight to a service's acceptance, and bends its answers."""
+
+    carriage, has_streams, is_bound = Carriage.WEBSOCKET, False, True
+
+    def __init__(self, acceptance):
+        self._acceptance, self.bend = acceptance, lambda response: response
+
+    def start(self, **_):
+        pass
+
+    async def ask(self, request, progress):
+        progress.sent = True
+        response, _ = await self._acceptance.answer(request)
+        return Reply(self.bend(response))
+
+    async def stop(self, error, code):
+        pass
+
+    async def wait_stopped(self):
+        pass
+
+
+@pytest.fixture
+def bent(ada, resolver, host):
+    """Return a channel after its handshake, its courier, and how to set time on."""
+
+    async def make():
+        ahead = [0.0]
+        real = Clock()
+        courier = Bending(Acceptance(host, ConnectionSessions(8)))
+        channel = Channel(
+            courier,
+            agent=ada,
+            peer=host.agent.did,
+            resolver=resolver,
+            config=ClientConfig(),
+            clock=Clock(monotonic=lambda: real.now() + ahead[0]),
+        )
+        await channel.handshake()
+        return channel, courier, ahead
+
+    return make
+
+
+async def test_an_answer_that_only_the_session_vouches_for(bent):
+    """Its record opens, but nobody has signed what stands around it."""
+    channel, courier, _ = await bent()
+    assert await channel.request(b"hello") == b"echo:hello"
+    courier.bend = lambda response: replace(response, signature=bytes(64))
+    with pytest.raises(AuthenticationError) as refused:
+        await channel.request(b"hello")
+    assert refused.value.code is Code.SIG_BAD
+    assert channel.closed
+
+
+async def test_an_answer_under_a_key_that_was_revoked_meanwhile(bent, grace, resolver):
+    channel, courier, ahead = await bent()
+
+    def revoke(response):
+        resolver.publish(revoke_key(grace.record, "sign-1", unix_time=1))
+        ahead[0] = OBSERVATION_MAX_AGE_S + 1
+        return response
+
+    courier.bend = revoke
+    with pytest.raises(ResolutionError) as refused:
+        await channel.request(b"hello")
+    assert refused.value.may_have_run
+    session = channel._renewal.current.session
+    assert session.closed
+    assert session.received == 0
+    await channel.close()

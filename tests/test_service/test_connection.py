@@ -468,6 +468,30 @@ async def test_one_place_is_enough_for_many_requests(running, wire):
             assert await client.expect_answer(established, request) == b"echo:x"
 
 
+async def test_no_more_requests_are_worked_on_than_there_are_places(running, wire):
+    began, going_on = [], asyncio.Event()
+
+    async def handler(message):
+        began.append(message)
+        await going_on.wait()
+        return b""
+
+    config = ServiceConfig(max_in_flight=2)
+    async with running(handler, config=config) as url, wire(url) as client:
+        established = await client.handshake()
+        for _ in range(4):
+            await client.send(client.sealed(established).encode())
+        async with asyncio.timeout(60):
+            while len(began) < 2:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert len(began) == 2
+            going_on.set()
+            for _ in range(4):
+                await client.socket.recv()
+    assert len(began) == 4
+
+
 async def test_what_a_connection_began_ends_with_it(running, wire, monkeypatch):
     """Nobody is there for the answer, and nobody may use its keys any more."""
     kept, began, cancelled = [], asyncio.Event(), asyncio.Event()
