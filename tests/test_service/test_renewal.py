@@ -86,6 +86,25 @@ async def test_a_session_whose_first_record_would_be_late_is_not_used(
     assert await bench.use() is bench.made[1]
 
 
+async def test_a_session_that_is_retired_ends_with_its_last_use():
+    bench = Bench()
+    established = await bench.renewal.acquire()
+    for _ in range(2):
+        bench.renewal.retire(established)
+    assert bench.renewal.current is None
+    assert not established.session.closed
+    assert await bench.use() is bench.made[1]
+    # One that is not in use takes nothing from the one that is.
+    bench.renewal.retire(established)
+    assert bench.renewal.current is bench.made[1]
+    bench.renewal.release(established)
+    assert established.session.closed
+    assert bench.renewal._live == [bench.made[1]]
+    bench.renewal.retire(bench.made[1])
+    assert bench.made[1].session.closed
+    assert not bench.renewal._live
+
+
 async def test_a_service_that_hardly_waits_is_asked_all_the_same():
     bench = Bench()
     bench.pending_s = -1.0

@@ -219,6 +219,17 @@ def test_what_expired_is_wiped_and_gone_in_the_same_tick():
         old.seal(b"")
 
 
+def test_what_expired_is_found_by_no_key_id_either():
+    manager, session = SessionManager(), make(0)
+    manager.add(session)
+    manager.bind("a", session.id)
+    manager.bind("b", session.id)
+    assert manager.expire(SESSION_IDLE_S + 1) == 1
+    assert manager.get_bound("a") is manager.get_bound("b") is None
+    assert manager.statistics.bound == 0
+    assert not manager._key_ids
+
+
 def test_a_session_that_is_used_stays_until_it_was_idle():
     manager = SessionManager()
     session = make(1, now=0.0)
