@@ -66,7 +66,8 @@ class SourceFile:
     """
 
     def __init__(self, found: Found) -> None:
-        self._file = open(os.open(found.file, _READ), "rb", buffering=0)  # noqa: SIM115
+        # By an opener: its descriptor is closed where a folder took the file's place.
+        self._file = open(found.file, "rb", buffering=0, opener=_open)  # noqa: SIM115
         status = os.fstat(self._file.fileno())
         if not stat.S_ISREG(status.st_mode):
             self._file.close()
@@ -125,6 +126,10 @@ _READ: Final = (
     | getattr(os, "O_BINARY", 0)
     | getattr(os, "O_CLOEXEC", 0)
 )
+
+
+def _open(path: str, _flags: int) -> int:
+    return os.open(path, _READ)
 
 
 def _below(top: Path, prefix: str) -> Iterator[Found]:

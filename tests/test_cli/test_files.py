@@ -103,3 +103,20 @@ def test_what_took_a_files_place_is_neither_followed_nor_waited_for(
     os.mkfifo(path)
     with pytest.raises(ConfigError, match="not a regular file"):
         SourceFile(entry)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
+def test_a_folder_that_took_a_files_place_leaves_nothing_open(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"1")
+    entry = found(path)
+    path.unlink()
+    path.mkdir()
+
+    def into_it() -> int:
+        links = (os.path.realpath(f"/proc/self/fd/{fd}") for fd in range(256))
+        return sum(link == os.path.realpath(path) for link in links)
+
+    with pytest.raises(OSError, match="directory"):
+        SourceFile(entry)
+    assert into_it() == 0
