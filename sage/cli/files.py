@@ -34,7 +34,7 @@ class Found:
 
 
 def find_files(top: Path) -> Iterator[Found]:
-    """Yield a file, or everything below a folder, in the order of names.
+    """Yield a file, or everything below a folder: its files, then its folders, by name.
 
     Links below the folder are not followed; they, and everything else that is not a
     regular file, come with a note.
@@ -136,12 +136,14 @@ def _below(top: Path, prefix: str) -> Iterator[Found]:
     folders = [(top, prefix)]
     while folders:
         folder, prefix = folders.pop()
+        below: list[tuple[Path, str]] = []
         for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
             path = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
-                folders.append((Path(entry.path), path + "/"))
+                below.append((Path(entry.path), path + "/"))
             else:
                 yield _found(Path(entry.path), path, entry.stat(follow_symlinks=False))
+        folders += reversed(below)  # the last is the next
 
 
 def _found(file: Path, path: str, status: os.stat_result) -> Found:

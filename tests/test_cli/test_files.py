@@ -120,3 +120,11 @@ def test_a_folder_that_took_a_files_place_leaves_nothing_open(tmp_path: Path) ->
     with pytest.raises(OSError, match="directory"):
         SourceFile(entry)
     assert into_it() == 0
+
+
+def test_files_come_before_folders_and_each_by_name(tmp_path: Path) -> None:
+    names = ["b", "z", "a/2", "a/c/1", "a/d/1", "x/1"]
+    for name in names[::-1]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [one.path for one in find_files(tmp_path)] == names
