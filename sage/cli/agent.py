@@ -121,11 +121,11 @@ def save_new(
     """Write a new agent, and beside it the replay file that starts empty.
 
     Raises:
-        ConfigError: one of the two cannot be written.
+        ConfigError: one of the two cannot be written, and there is no new agent.
     """
-    made.save(file, passphrase=passphrase, scrypt_n=scrypt_n)
     # The identity is new: this is the one moment to say that it has no history.
     SqliteReplayGuard(replay_file(file), assume_no_history=True).close()
+    made.save(file, passphrase=passphrase, scrypt_n=scrypt_n)
 
 
 def replay_file(agent_file: Path) -> Path:

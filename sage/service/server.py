@@ -8,7 +8,8 @@ import json
 import logging
 
 from ..envelope import MemoryReplayGuard, ReplayGuard
-from ..errors import ConnectionLost, DeadlineExceeded, SageError
+from ..errors import ConnectionLost, DeadlineExceeded, SageError, UsageError
+from ..http import V10
 from ..identity import Resolver
 from ..limits import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S
 from ..transport import AsgiWebSocket, within
@@ -62,6 +63,10 @@ class Service:
             Set it to false only behind a proxy on the same machine that ends TLS;
             there is no ``/metrics`` then, because everybody comes from this machine.
         metrics: what counts; nothing when not given. May be shared.
+
+    Raises:
+        UsageError: HTTPS endpoints for an agent whose key cannot sign HTTP under
+            0.10.0: that takes Ed25519 or P-256.
     """
 
     def __init__(
@@ -101,6 +106,10 @@ class Service:
         self._endpoints = frozenset(
             canonical_endpoint(url) for url in self._host.config.https_endpoints
         )
+        algorithm = agent.signing_key.algorithm
+        if self._endpoints and algorithm not in V10.algorithms:
+            # Else each handshake would be refused, for a reason that only our log has.
+            raise UsageError(f"{algorithm} signs no HTTP: leave https_endpoints out")
         self._https = HttpsHost(self._host)
         self._health = Health(self._host, connections=lambda: len(self._connections))
         self._scraper = None if metrics is None else Scraper(metrics)

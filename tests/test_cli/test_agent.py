@@ -61,6 +61,19 @@ async def test_the_replay_file_says_that_nothing_was_lost(
     guard.close()
 
 
+def test_where_there_can_be_no_replay_file_there_is_no_agent(
+    run: Run, new: tuple[object, ...], tmp_path: Path
+) -> None:
+    in_its_place = tmp_path / "ada.sage.replay"
+    in_its_place.mkdir()
+    ended = run(*new)
+    assert ended.code == 3
+    assert "ada.sage.replay" in one_line(ended)
+    assert not (tmp_path / "ada.sage").exists()
+    in_its_place.rmdir()
+    assert run(*new).code == 0
+
+
 def test_an_existing_file_is_not_overwritten(
     run: Run, new: tuple[object, ...], tmp_path: Path
 ) -> None:

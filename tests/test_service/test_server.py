@@ -9,6 +9,7 @@ import logging
 import pytest
 
 import sage
+from sage.errors import UsageError
 from sage.transport import PrometheusMetrics
 
 
@@ -91,6 +92,21 @@ async def test_tls_is_required(service, grace, resolver):
         agent=grace, resolver=resolver, handler=None, require_tls=False
     )
     assert (await websocket(behind_proxy, scheme="ws"))[0] == "websocket.accept"
+
+
+@pytest.mark.parametrize(
+    "algorithm", ["ed25519", "ecdsa-p256-sha256", "sage-secp256k1-keccak256"]
+)
+def test_what_signs_no_http_has_no_https_endpoints(algorithm):
+    agent = sage.Agent.generate("did:sage:web:agents.example:hal", algorithm=algorithm)
+    config = sage.ServiceConfig(https_endpoints=frozenset({"https://127.0.0.1/sage"}))
+    asked = {"agent": agent, "resolver": None, "handler": None}
+    sage.Service(**asked)
+    if algorithm.startswith("sage-"):
+        with pytest.raises(UsageError, match="signs no HTTP"):
+            sage.Service(**asked, config=config)
+    else:
+        sage.Service(**asked, config=config)
 
 
 async def test_another_path(service):
