@@ -182,8 +182,11 @@ class Agent:
         """Return the same agent under a newer record of its own.
 
         Raises:
-            UsageError: the record is another agent's, or lacks one of the keys.
+            UsageError: the record is another agent's, older than the one it has, or
+                lacks one of the keys.
         """
+        if record.version < self.record.version:
+            raise UsageError(f"the agent has version {self.record.version} already")
         return self.with_ring(replace(self._ring, record=record))
 
     def with_ring(self, ring: KeyRing) -> Agent:

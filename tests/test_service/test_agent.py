@@ -123,6 +123,8 @@ def test_a_newer_record_of_its_own():
     newer = add_keys(agent.record, [extra], (), endorser=agent.signing_key)
     assert agent.with_record(newer).record.version == 3
     assert agent.with_record(newer).is_new
+    with pytest.raises(UsageError, match="version 3 already"):
+        agent.with_record(newer).with_record(agent.record)
 
 
 def test_names_that_are_none():
