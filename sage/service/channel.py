@@ -40,7 +40,7 @@ from ..errors import (
     UsageError,
 )
 from ..identity import Resolver
-from ..limits import LIVENESS_TIMEOUT_S, NONCE_BYTES
+from ..limits import LIVENESS_TIMEOUT_S, NONCE_BYTES, RECORD_MIN_BYTES
 from ..runtime.bounds import check_limit
 from ..transport.metrics import NO_METRICS, Direction, Metrics, Outcome
 from ..types import Buffer, Did, Role, SessionId
@@ -317,7 +317,9 @@ class Channel:
                 before_sending(established)
                 reply = await self._ask(request, progress)
                 data = await self._accept(reply, request, operation, established)
-                self._count_payload(Direction.OUT, memoryview(payload).nbytes)
+                # Of what was sealed: the caller's buffer may be gone by now.
+                size = len(request.payload) - RECORD_MIN_BYTES
+                self._count_payload(Direction.OUT, size)
                 return data
             except ConnectionLost:
                 if not self._courier.is_bound:

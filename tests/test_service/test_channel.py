@@ -47,6 +47,17 @@ async def test_a_request_is_answered(running, connecting):
     assert channel.closed
 
 
+async def test_a_payload_may_be_released_once_the_service_has_it(running, connecting):
+    payload = memoryview(b"hello")
+
+    async def handler(message: sage.Message) -> bytes:
+        payload.release()
+        return message.payload
+
+    async with running(handler=handler) as url, connecting(url) as channel:
+        assert await channel.request(payload) == b"hello"
+
+
 @pytest.mark.parametrize("renewed", [False, True])
 async def test_a_pause_before_a_session_is_used_costs_no_request(
     running, connecting, renewed
