@@ -110,8 +110,7 @@ async def test_closing_sends_what_waits_over_unread_bytes(tls):
 
 
 async def test_closing_waits_for_who_takes_what_is_left_slowly(tls, monkeypatch):
-    monkeypatch.setattr("sage.transport.tls.SEND_TIMEOUT_S", 0.5)
-    monkeypatch.setattr("sage.transport.tls.CLOSE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("sage.transport.tls.SEND_TIMEOUT_S", 1.5)
     size = 4_000_000
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -124,7 +123,7 @@ async def test_closing_waits_for_who_takes_what_is_left_slowly(tls, monkeypatch)
         with wrapped:
             while data := wrapped.recv(16_384):
                 taken += len(data)
-                time.sleep(0.005)
+                time.sleep(0.008)
         return taken
 
     protocol = Noting()
@@ -136,7 +135,7 @@ async def test_closing_waits_for_who_takes_what_is_left_slowly(tls, monkeypatch)
         protocol.transport.close()
         began = time.monotonic()
         assert await taking == size
-        assert time.monotonic() - began > 1
+        assert time.monotonic() - began > 1.5
         await protocol.lost.wait()
     assert protocol.error is None
 
@@ -149,7 +148,7 @@ async def test_closing_does_not_wait_for_who_takes_nothing(tls, monkeypatch):
         for _ in range(100):
             protocol.transport.write(b"x" * 1_000_000)
         protocol.transport.close()
-        async with asyncio.timeout(1.5):
+        async with asyncio.timeout(5):
             await protocol.lost.wait()
 
 
