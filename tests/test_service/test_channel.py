@@ -250,7 +250,7 @@ async def test_closing_is_idempotent_and_quick(running, connecting):
         channel = await connecting(url)
         waiting = asyncio.create_task(channel.request(b"x"))
         await asyncio.sleep(0.05)
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             await channel.close()
             await channel.close()
         with pytest.raises(ConnectionLost):
@@ -441,7 +441,7 @@ async def test_closing_waits_for_a_goodbye_under_way(connecting, tls):
         )
         with pytest.raises(ConnectionLost):
             await channel.handshake()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             await channel.close()
         assert courier._reader.done()
 

@@ -146,7 +146,7 @@ async def test_closing_fails_what_is_under_way(secure, connecting, tls, shared):
         await entered.wait()
         leaving.cancel()
         await channel.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             await asyncio.wait(asking)
         for task in (slow, waiting):
             with pytest.raises(ConnectionLost, match="the channel was closed"):
@@ -175,7 +175,7 @@ async def test_a_channel_that_fails_fails_what_is_under_way(secure, connecting, 
         meddler.bend = lambda response: _with(response, status=201)
         with pytest.raises(PeerError):
             await channel.request(b"x")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             with pytest.raises(ConnectionLost, match="failed") as lost:
                 await slow
         assert lost.value.may_have_run

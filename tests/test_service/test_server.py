@@ -121,7 +121,7 @@ async def test_closing_says_goodbye_to_everyone(running, connecting, grace, reso
     async with running() as url:
         channel = await connecting(url)
         assert not channel.closed
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         while not channel.closed:
             await asyncio.sleep(0.01)
 

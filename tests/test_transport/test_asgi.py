@@ -233,10 +233,10 @@ async def test_a_server_that_says_the_client_left(error):
     await ws.close()
 
 
-async def test_closing_ends_within_a_second():
+async def test_closing_does_not_wait_for_the_server():
     async def never(message):
         await asyncio.sleep(60)
 
     ws = AsgiWebSocket({"type": "websocket"}, None, never)  # type: ignore[arg-type]
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         await ws.close()

@@ -264,10 +264,10 @@ async def test_nothing_is_sent_after_closing(served, pooled, pause_s):
     async with served(app) as url:
         app.held.clear()
         pool = pooled()
-        posting = asyncio.create_task(post(pool, url, timeout_s=2))
+        posting = asyncio.create_task(post(pool, url, timeout_s=10))
         await asyncio.sleep(pause_s)  # it connects, or has sent
         await pool.close()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(5):
             await asyncio.wait([posting])
         app.held.set()
         await asyncio.sleep(0.05)
@@ -293,7 +293,7 @@ async def test_closing_ends_a_tls_handshake(pooled):
     posting = asyncio.create_task(post(pool, url))
     await began.wait()
     await pool.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(5):
         with pytest.raises(ConnectFailed, match="closed"):
             await posting
         await gone.wait()

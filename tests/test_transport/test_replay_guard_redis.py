@@ -241,7 +241,7 @@ async def test_the_answer_to_another_question_is_none(running):
 async def test_a_server_that_talks_nonsense(running, answer):
     armed = False
     async with in_between(running, lambda data: answer if armed else data) as url:
-        guard = sage.RedisReplayGuard(url, assume_no_history=True, timeout_s=0.3)
+        guard = sage.RedisReplayGuard(url, assume_no_history=True, timeout_s=5)
         await reserve(guard)
         armed = True
         assert isinstance(await refusal(guard), ConfigError | Overloaded)
@@ -446,12 +446,12 @@ async def test_no_server(redis_server):
 
 
 async def test_a_server_that_hangs(running):
-    async with guarding(running, timeout_s=0.3) as guard, talking(running) as client:
+    async with guarding(running, timeout_s=1) as guard, talking(running) as client:
         await reserve(guard)
-        await client.client_pause(1500)
+        await client.client_pause(3000)
         begun = time.monotonic()
         errors = await asyncio.gather(*(refusal(guard) for _ in range(50)))
-        assert time.monotonic() - begun < 1.2
+        assert time.monotonic() - begun < 10  # not one after the other
         assert {type(error) for error in errors} == {Overloaded}
         await client.client_unpause()
         await reserve(guard)
