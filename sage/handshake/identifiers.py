@@ -1,23 +1,14 @@
-"""Fresh identifiers from the caller's entropy: UUIDv4 texts and nonces.
-
-``entropy`` is a callable that returns as many unpredictable bytes as it is asked
-for, such as `secrets.token_bytes`; this room has no randomness of its own.
-"""
+"""Fresh identifiers from the caller's entropy: UUIDv4 texts and nonces."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from ..encoding import b64u_encode
-from ..errors import UsageError
-from ..identity.signature import as_bytes
+from ..identity.entropy import Entropy, draw
 from ..limits import NONCE_BYTES
 
-__all__ = ["Entropy", "is_uuid4", "new_nonce", "new_uuid4"]
-
-Entropy = Callable[[int], bytes]
-"""``entropy(n)`` returns n unpredictable bytes."""
+__all__ = ["is_uuid4", "new_nonce", "new_uuid4"]
 
 _UUID4 = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII
@@ -30,7 +21,7 @@ def new_uuid4(entropy: Entropy) -> str:
     Raises:
         UsageError: ``entropy`` did not return 16 bytes.
     """
-    raw = bytearray(_draw(entropy, 16))
+    raw = bytearray(draw(entropy, 16))
     raw[6] = raw[6] & 0x0F | 0x40
     raw[8] = raw[8] & 0x3F | 0x80
     text = raw.hex()
@@ -48,11 +39,4 @@ def new_nonce(entropy: Entropy) -> str:
     Raises:
         UsageError: ``entropy`` did not return 16 bytes.
     """
-    return b64u_encode(_draw(entropy, NONCE_BYTES))
-
-
-def _draw(entropy: Entropy, size: int) -> bytes:
-    data = as_bytes(entropy(size), "entropy result")
-    if len(data) != size:
-        raise UsageError(f"entropy({size}) must return {size} bytes")
-    return data
+    return b64u_encode(draw(entropy, NONCE_BYTES))

@@ -7,6 +7,7 @@ import hmac
 from .._crypto import X25519PrivateKey, x25519_generate, x25519_public_bytes
 from ..errors import AuthenticationError, Code, DecodeError, ProtocolError, UsageError
 from ..identity.did import parse_key_url
+from ..identity.entropy import Entropy
 from ..identity.keys import PublicKey, SigningKey
 from ..identity.signature import KEM_ALGORITHM
 from ..types import Buffer, Role
@@ -15,7 +16,7 @@ from .deadline import Deadline
 from .engine import Engine, require_own
 from .erase import wipe
 from .hpke import setup_sender
-from .identifiers import Entropy, new_nonce, new_uuid4
+from .identifiers import new_nonce, new_uuid4
 from .messages import Completion, Initiation, Terms
 from .state import Event
 from .transcript import (

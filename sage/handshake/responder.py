@@ -6,6 +6,7 @@ from typing import Protocol
 
 from .._crypto import x25519_generate, x25519_public_bytes
 from ..errors import Code, ProtocolError, UsageError
+from ..identity.entropy import Entropy
 from ..identity.keys import KemKey, PublicKey, SigningKey
 from ..types import Buffer, Role
 from .binding import Binding, PinnedKeys, SessionSecrets
@@ -13,7 +14,7 @@ from .deadline import Deadline
 from .engine import Engine, require_own
 from .erase import wipe
 from .hpke import setup_recipient
-from .identifiers import Entropy, new_uuid4
+from .identifiers import new_uuid4
 from .messages import Completion, Initiation
 from .state import Event
 from .transcript import (

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..encoding import b64u_decode, b64u_encode, jcs, parse_strict
 from ..errors import ConfigError, DecodeError, UsageError
 from ..limits import KEY_FILE_MAX_BYTES, SCRYPT_N
 from ..types import JsonObject
+from .entropy import Entropy
 from .files import as_path, exclusive, read_regular, reason
 from .jwk import CURVE_OF, make_private, make_public
 from .keys import KemKey, PublicKey, SigningKey
@@ -57,16 +58,12 @@ class KeyStore:
         ConfigError: no such folder, a link, or open to its group or others.
     """
 
-    def __init__(
-        self, folder: str | os.PathLike[str], *, entropy: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, entropy: Entropy) -> None:
         self._folder, self._entropy = as_path(folder), entropy
         self._require_private()
 
     @classmethod
-    def create(
-        cls, folder: str | os.PathLike[str], *, entropy: Callable[[int], bytes]
-    ) -> KeyStore:
+    def create(cls, folder: str | os.PathLike[str], *, entropy: Entropy) -> KeyStore:
         """Open a store, making its folder where there is none.
 
         Raises:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable
 from typing import Final
 
 from .. import _crypto
@@ -35,6 +34,7 @@ from ..limits import (
     SCRYPT_SALT_BYTES,
 )
 from ..types import Buffer
+from .entropy import Entropy, draw
 from .files import as_path, read_regular, reason, write_atomic
 from .signature import as_bytes
 
@@ -50,7 +50,7 @@ def encrypt_secret(
     plaintext: Buffer,
     passphrase: str | bytes,
     *,
-    entropy: Callable[[int], bytes],
+    entropy: Entropy,
     n: int = SCRYPT_N,
 ) -> bytes:
     """Encrypt a secret under a passphrase.
@@ -71,9 +71,7 @@ def encrypt_secret(
     secret = as_bytes(plaintext, "plaintext")
     if not _cost_is_allowed(n, SCRYPT_R, SCRYPT_P):
         raise UsageError(f"n is a power of two within 2..{SCRYPT_N_MAX}")
-    salt = as_bytes(entropy(SCRYPT_SALT_BYTES), "random value")
-    if len(salt) != SCRYPT_SALT_BYTES:
-        raise UsageError("entropy gave a wrong number of bytes")
+    salt = draw(entropy, SCRYPT_SALT_BYTES)
     header = jcs({"n": n, "r": SCRYPT_R, "p": SCRYPT_P, "salt": b64u_encode(salt)})
     lines = _MAGIC + header + b"\n"
     if len(lines) + len(secret) + AEAD_TAG_BYTES > KEYSTORE_MAX_BYTES:

@@ -15,13 +15,12 @@ read before it is paid, and the structure is written with one of our own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from .. import _crypto
-from ..errors import Code, DecodeError, UsageError
+from ..errors import Code, DecodeError
 from ..limits import PBKDF2_ITERATIONS_MAX, PBKDF2_SALT_BYTES
-from .signature import as_bytes
+from .entropy import Entropy, draw
 
 __all__ = ["encrypt_info", "require_bounded_cost"]
 
@@ -30,7 +29,7 @@ def encrypt_info(
     info: bytes,
     passphrase: bytes,
     *,
-    entropy: Callable[[int], bytes],
+    entropy: Entropy,
     iterations: int,
 ) -> bytes:
     """Return a PrivateKeyInfo encrypted, as the DER of an EncryptedPrivateKeyInfo.
@@ -44,10 +43,7 @@ def encrypt_info(
     Raises:
         UsageError: ``entropy`` gave something else.
     """
-    salt = as_bytes(entropy(PBKDF2_SALT_BYTES), "random value")
-    iv = as_bytes(entropy(_IV_BYTES), "random value")
-    if (len(salt), len(iv)) != (PBKDF2_SALT_BYTES, _IV_BYTES):
-        raise UsageError("entropy gave a wrong number of bytes")
+    salt, iv = draw(entropy, PBKDF2_SALT_BYTES), draw(entropy, _IV_BYTES)
     key = _crypto.pbkdf2(passphrase, salt, iterations=iterations)
     count = iterations.to_bytes(iterations.bit_length() // 8 + 1, "big")
     cost = _der(

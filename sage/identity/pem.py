@@ -21,6 +21,7 @@ from .. import _crypto
 from ..errors import Code, ConfigError, DecodeError, UsageError
 from ..limits import KEY_FILE_MAX_BYTES, PBKDF2_ITERATIONS, PBKDF2_ITERATIONS_MAX
 from ..types import Buffer
+from .entropy import Entropy
 from .jwk import CURVE_OF, AnyKey, make_private, make_public
 from .keys import KemKey, PublicKey, SigningKey
 from .pbes2 import encrypt_info, require_bounded_cost
@@ -45,7 +46,7 @@ def encode_private_pem(
     key: SigningKey | KemKey,
     passphrase: str | bytes | None,
     *,
-    entropy: Callable[[int], bytes],
+    entropy: Entropy,
     iterations: int = PBKDF2_ITERATIONS,
 ) -> bytes:
     """Return a private key as PKCS#8 (RFC 5958).

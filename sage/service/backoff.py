@@ -7,15 +7,10 @@ of that time, not all in its first moment.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from ..errors import UsageError
-from ..identity.signature import as_bytes
+from ..identity.entropy import Entropy, draw
 from ..limits import RECONNECT_MAX_S, RECONNECT_S
 
 __all__ = ["Backoff"]
-
-Entropy = Callable[[int], bytes]
 
 _BYTES = 8
 
@@ -59,10 +54,7 @@ class Backoff:
         """
         self.failures += 1
         self.retry_at = now + self.bound_s()
-        data = as_bytes(self._entropy(_BYTES), "entropy result")
-        if len(data) != _BYTES:
-            raise UsageError(f"entropy({_BYTES}) must return {_BYTES} bytes")
-        drawn = int.from_bytes(data, "big") / 2 ** (8 * _BYTES)
+        drawn = int.from_bytes(draw(self._entropy, _BYTES), "big") / 2 ** (8 * _BYTES)
         self.retry_at = now + drawn * self.bound_s()
 
     def succeed(self) -> None:

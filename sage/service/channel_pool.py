@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from ..errors import (
@@ -22,6 +22,7 @@ from ..errors import (
     TransportError,
 )
 from ..identity import Resolver, parse_did
+from ..identity.entropy import Entropy
 from ..limits import CLOSE_TIMEOUT_S
 from ..runtime.bounds import check_limit
 from ..transport import HttpsClient, open_https
@@ -66,7 +67,7 @@ class ChannelPool:
         config: ChannelPoolConfig | None = None,
         channels: ClientConfig | None = None,
         clock: Clock | None = None,
-        entropy: Callable[[int], bytes] = os.urandom,
+        entropy: Entropy = os.urandom,
         metrics: Metrics | None = None,
     ) -> None:
         self._agent, self._resolver, self._tls = agent, resolver, tls
