@@ -92,8 +92,7 @@ def _decode_long(text: str) -> bytes | None:
         data = pybase64.b64decode(padded, b"-_", validate=True)
     except ValueError:
         return None
-    again = pybase64.b64encode_as_string(data, b"-_", padded=False)
-    return data if again == text else None
+    return data if b64u_encode(data) == text else None
 
 
 def _malformed(message: str) -> DecodeError:

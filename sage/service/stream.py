@@ -99,7 +99,7 @@ class Stream:
         return self._ended.is_set()
 
     @property
-    def was_closed(self) -> bool:
+    def closing(self) -> bool:
         """Whether `close` was called; the peer's direction may still be open."""
         return self._discarding
 

@@ -123,7 +123,7 @@ class StreamClient:
         if aead not in STREAM_AEADS:
             raise UsageError(f"aead must be one of {', '.join(STREAM_AEADS)}")
         last = self._stream
-        if self._opening or not (last is None or last.was_closed):
+        if self._opening or not (last is None or last.closing):
             raise UsageError("a channel carries one stream at a time")
         self._opening = True
         try:
