@@ -693,6 +693,22 @@ async def test_a_web_page_cannot_post(wired):
         assert await wire.expect_answer(established, request) == b"echo:once"
 
 
+def scope_of(sent, scheme, *headers):
+    return {
+        "type": "http",
+        "scheme": scheme,
+        "method": "POST",
+        "path": "/sage",
+        "raw_path": b"/sage",
+        "query_string": b"",
+        "headers": [
+            (b"host", b"localhost:1"),
+            *headers,
+            *((n.lower().encode(), v.encode()) for n, v in sent.fields),
+        ],
+    }
+
+
 async def test_without_tls_nothing_is_answered(grace, ada, resolver):
     endpoint = "https://localhost:1/sage"
     service = sage.Service(
@@ -711,19 +727,7 @@ async def test_without_tls_nothing_is_answered(grace, ada, resolver):
     async def send(event):
         events.append(event)
 
-    scope = {
-        "type": "http",
-        "scheme": "http",
-        "method": "POST",
-        "path": "/sage",
-        "raw_path": b"/sage",
-        "query_string": b"",
-        "headers": [
-            (b"host", b"localhost:1"),
-            *((n.lower().encode(), v.encode()) for n, v in sent.fields),
-        ],
-    }
-    await service(scope, receive, send)
+    await service(scope_of(sent, "http"), receive, send)
     assert events[0]["status"] == 403
     assert events[1]["body"] == b"refused"
 
@@ -803,21 +807,9 @@ async def test_a_strangers_body_has_the_time_of_a_first_message(grace, ada, reso
     async def send(event):
         pass
 
-    scope = {
-        "type": "http",
-        "scheme": "https",
-        "method": "POST",
-        "path": "/sage",
-        "raw_path": b"/sage",
-        "query_string": b"",
-        "headers": [
-            (b"host", b"localhost:1"),
-            (b"content-length", b"%d" % len(sent.content)),
-            *((n.lower().encode(), v.encode()) for n, v in sent.fields),
-        ],
-    }
+    length = (b"content-length", b"%d" % len(sent.content))
     async with asyncio.timeout(60):
-        await service(scope, receive, send)
+        await service(scope_of(sent, "https", length), receive, send)
     assert not service._https._room._requests_of
 
 
