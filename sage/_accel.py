@@ -16,18 +16,17 @@ Environment, read once at import:
 ``SAGE_NO_EXTENSIONS=1``      take the pure twin
 ``SAGE_REQUIRE_EXTENSIONS=1`` refuse to start without the compiled one
 ``SAGE_ENGINE=libcrypto``     refuse to start without that engine
-``SAGE_ENGINE=cryptography``  do not look for another engine, nor other verifiers
+``SAGE_ENGINE=cryptography``  do not look for another engine, nor other libraries
 ============================= ===================================================
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 from warnings import warn
 
 from . import _known_answers as known_answers
-from . import _verifiers as verifiers
+from . import _libsecp256k1, _libsodium
 from ._crypto import (
     AESGCM,
     CRYPTOGRAPHY_VERSION,
@@ -37,6 +36,7 @@ from ._crypto import (
     hmac_sha256_into,
     openssl_version,
 )
+from ._environment import ENGINE, PURE, REQUIRED
 from ._known_answers import Engine
 from .errors import ConfigError
 
@@ -56,44 +56,21 @@ def backend() -> dict[str, str]:
     Returns:
         ``core`` (``cython`` or ``python``), ``engine`` (``libcrypto`` or
         ``cryptography``), ``openssl`` (the version under the engine),
-        ``cryptography`` (its version), ``ed25519`` (who verifies: ``libsodium`` or
-        ``cryptography``), ``secp256k1`` (``libsecp256k1`` or ``cryptography``),
-        ``reason`` (why this core and this engine).
+        ``cryptography`` (its version), ``curve25519`` (who agrees and signs:
+        ``libsodium`` or ``cryptography``), ``ed25519`` (who verifies: the same),
+        ``secp256k1`` (who verifies: ``libsecp256k1`` or ``cryptography``), ``reason``
+        (why this core and this engine).
     """
     return {
         "core": _CORE,
         "engine": _ENGINE,
         "openssl": _OPENSSL,
         "cryptography": CRYPTOGRAPHY_VERSION,
-        "ed25519": "libsodium" if verifiers.libsodium() else "cryptography",
-        "secp256k1": "libsecp256k1" if verifiers.libsecp256k1() else "cryptography",
+        "curve25519": "libsodium" if _libsodium.compiled() else "cryptography",
+        "ed25519": "libsodium" if _libsodium.verification() else "cryptography",
+        "secp256k1": "libsecp256k1" if _libsecp256k1.recovery() else "cryptography",
         "reason": _REASON,
     }
-
-
-def _switch(name: str) -> bool:
-    value = os.environ.get(name, "")
-    if value not in ("", "0", "1"):
-        raise ConfigError(f"{name} must be 0 or 1, not {value!r}")
-    return value == "1"
-
-
-def _check_environment() -> tuple[bool, bool, str]:
-    pure, required = _switch("SAGE_NO_EXTENSIONS"), _switch("SAGE_REQUIRE_EXTENSIONS")
-    if pure and required:
-        raise ConfigError(
-            "SAGE_NO_EXTENSIONS and SAGE_REQUIRE_EXTENSIONS exclude each other"
-        )
-    engine = os.environ.get("SAGE_ENGINE", "")
-    if engine not in ("", "cryptography", "libcrypto"):
-        raise ConfigError(
-            f"SAGE_ENGINE must be libcrypto or cryptography, not {engine!r}"
-        )
-    if pure and engine == "libcrypto":
-        raise ConfigError(
-            "SAGE_NO_EXTENSIONS and SAGE_ENGINE=libcrypto exclude each other"
-        )
-    return pure, required, engine
 
 
 def _use_libcrypto() -> tuple[str | None, str]:
@@ -129,14 +106,13 @@ def _use_libcrypto() -> tuple[str | None, str]:
         )
     except ConfigError as exc:
         why = f"{why} is not used: {exc}"
-        if _WANTED != "libcrypto":  # else it is an error
+        if ENGINE != "libcrypto":  # else it is an error
             warn(why, RuntimeWarning, stacklevel=2)
         return None, why
     _core.use_libcrypto(True)
     return library.version, why
 
 
-_PURE, _REQUIRED, _WANTED = _check_environment()
 known_answers.check(
     Engine(
         "cryptography",
@@ -153,7 +129,7 @@ if TYPE_CHECKING:
     from ._core_py import ReplayWindow, SessionCore, untrack
 
     _CORE, _REASON = "python", ""
-elif _PURE:
+elif PURE:
     from ._core_py import ReplayWindow, SessionCore, untrack
 
     _CORE, _REASON = "python", "SAGE_NO_EXTENSIONS=1"
@@ -164,8 +140,8 @@ else:
         if exc.name != f"{__package__}._core":
             raise
         for demand, made in (
-            ("SAGE_REQUIRE_EXTENSIONS=1", _REQUIRED),
-            ("SAGE_ENGINE=libcrypto", _WANTED == "libcrypto"),
+            ("SAGE_REQUIRE_EXTENSIONS=1", REQUIRED),
+            ("SAGE_ENGINE=libcrypto", ENGINE == "libcrypto"),
         ):
             if made:
                 text = f"{demand}, but the compiled core is not installed"
@@ -175,13 +151,13 @@ else:
         _CORE, _REASON = "python", "the compiled core is not installed"
     else:
         _CORE, _REASON = "cython", "the compiled core is installed"
-        if _WANTED != "cryptography":
+        if ENGINE != "cryptography":
             _found, _why = _use_libcrypto()
             if _found is not None:
                 from ._core import libcrypto_expand_into as hkdf_expand_into
                 from ._core import libcrypto_hmac_into as hmac_sha256_into
 
                 _ENGINE, _OPENSSL = "libcrypto", _found
-            elif _WANTED == "libcrypto":
+            elif ENGINE == "libcrypto":
                 raise ConfigError(f"SAGE_ENGINE=libcrypto, but {_why}")
             _REASON = f"{_REASON}; {_why}"

@@ -24,7 +24,7 @@ from base64 import urlsafe_b64encode
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
-from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_READ, PyBUF_SIMPLE
 from cpython.buffer cimport PyBUF_WRITABLE, PyBUF_WRITE, PyBuffer_IsContiguous
@@ -221,6 +221,7 @@ include "_arguments.pxi"
 include "_plan.pxi"
 include "_window.pxi"
 include "_shares.pxi"
+include "_curve25519.pxi"
 
 
 # --- the session ------------------------------------------------------------------

@@ -15,7 +15,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import cryptography
 from cryptography.exceptions import (
@@ -29,18 +29,18 @@ from cryptography.hazmat.bindings import _rust
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-    Ed25519PrivateKey,
-    Ed25519PublicKey,
+    Ed25519PrivateKey as OpensslEd25519PrivateKey,
 )
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import (
     Prehashed,
     decode_dss_signature,
     encode_dss_signature,
 )
 from cryptography.hazmat.primitives.asymmetric.x25519 import (
-    X25519PrivateKey,
-    X25519PublicKey,
+    X25519PrivateKey as OpensslX25519PrivateKey,
 )
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
@@ -48,7 +48,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from . import _verifiers
+from . import _libsecp256k1, _libsodium
 from .errors import (
     AuthenticationError,
     Code,
@@ -69,6 +69,8 @@ __all__ = [
     "Ed25519PrivateKey",
     "Ed25519PublicKey",
     "InvalidTag",
+    "OpensslEd25519PrivateKey",
+    "OpensslX25519PrivateKey",
     "PrivateKey",
     "RsaPrivateKey",
     "RsaPublicKey",
@@ -119,6 +121,7 @@ __all__ = [
     "sha256",
     "spki_encode",
     "spki_load",
+    "x25519_check_public",
     "x25519_exchange",
     "x25519_generate",
     "x25519_load_private",
@@ -239,9 +242,56 @@ def keccak256(data: bytes) -> bytes:
 # --- X25519 (RFC 7748) -----------------------------------------------------------
 
 
+class X25519PrivateKey:
+    """A loaded private key, in libsodium where the compiled core calls it, or OpenSSL.
+
+    Either lies in memory that is wiped when the last reference goes.
+    """
+
+    __slots__ = ("_openssl", "_sodium")
+
+    def __init__(self, openssl: OpensslX25519PrivateKey | None, sodium: Any) -> None:
+        """Take one of the two; the other is ``None``."""
+        self._openssl, self._sodium = openssl, sodium
+
+    def exchange(self, public: Buffer) -> bytearray | None:
+        """Return the 32-byte shared secret, or ``None`` where there is none."""
+        if self._openssl is None:
+            shared: bytearray | None = self._sodium.exchange(public)
+            return shared
+        try:
+            theirs = X25519PublicKey.from_public_bytes(bytes(public))
+            return bytearray(self._openssl.exchange(theirs))
+        except ValueError:
+            return None
+
+    def public_bytes_raw(self) -> bytes:
+        """Return the raw 32-byte public key."""
+        if self._openssl is None:
+            public: bytes = self._sodium.public_bytes_raw()
+            return public
+        return self._openssl.public_key().public_bytes_raw()
+
+    def private_bytes_raw(self) -> bytes:
+        """Return the raw 32-byte private key."""
+        key = self._sodium if self._openssl is None else self._openssl
+        private: bytes = key.private_bytes_raw()
+        return private
+
+    def openssl(self) -> OpensslX25519PrivateKey:
+        """Return the same key in OpenSSL."""
+        if self._openssl is None:
+            raw = self._sodium.private_bytes_raw()
+            return OpensslX25519PrivateKey.from_private_bytes(raw)
+        return self._openssl
+
+
 def x25519_generate() -> X25519PrivateKey:
-    """Return a fresh private key; its bytes stay in OpenSSL's memory."""
-    return X25519PrivateKey.generate()
+    """Return a fresh private key, whose bytes nobody has seen."""
+    core = _libsodium.compiled()
+    if core is None:
+        return X25519PrivateKey(OpensslX25519PrivateKey.generate(), None)
+    return X25519PrivateKey(None, core.X25519Key())
 
 
 def x25519_load_private(private: Buffer) -> X25519PrivateKey:
@@ -250,30 +300,54 @@ def x25519_load_private(private: Buffer) -> X25519PrivateKey:
     Raises:
         UsageError: not 32 bytes.
     """
-    try:
-        return X25519PrivateKey.from_private_bytes(private)
-    except ValueError as exc:
-        raise UsageError("an X25519 private key is 32 bytes") from exc
+    _require_32_bytes(private, "an X25519 private key")
+    core = _libsodium.compiled()
+    if core is None:
+        openssl = OpensslX25519PrivateKey.from_private_bytes(private)
+        return X25519PrivateKey(openssl, None)
+    return X25519PrivateKey(None, core.X25519Key(private))
 
 
 def x25519_public_bytes(private: X25519PrivateKey) -> bytes:
     """Return the raw 32-byte public key."""
-    return private.public_key().public_bytes_raw()
+    return private.public_bytes_raw()
 
 
-def x25519_exchange(private: X25519PrivateKey, public: Buffer) -> bytes:
-    """Return the 32-byte shared secret (RFC 7748, 6.1).
+def x25519_exchange(private: X25519PrivateKey, public: Buffer) -> bytearray:
+    """Return the 32-byte shared secret (RFC 7748, 6.1); wipe it later.
 
     Raises:
         ProtocolError: ``public`` is not 32 bytes, or is of small order, so that
             the secret would be all zero (``handshake.invalid-dh``).
     """
-    try:
-        return private.exchange(X25519PublicKey.from_public_bytes(bytes(public)))
-    except ValueError as exc:
+    shared = private.exchange(public)
+    if shared is None:
         raise ProtocolError(
             "unusable X25519 public key", code=Code.HANDSHAKE_INVALID_DH
-        ) from exc
+        )
+    return shared
+
+
+def x25519_check_public(public: bytes) -> None:
+    """Refuse a public key with which every shared secret would be zero.
+
+    Raises:
+        AuthenticationError: not 32 bytes, or of small order.
+    """
+    if _PROBE.exchange(public) is None:
+        raise AuthenticationError
+
+
+def _require_32_bytes(private: Buffer, what: str) -> None:
+    if memoryview(private).nbytes != 32:
+        raise UsageError(f"{what} is 32 bytes")
+
+
+# Any scalar does: clamping makes it a multiple of 8, and the order of every
+# small-order point divides 8.
+_PROBE: Final = X25519PrivateKey(
+    OpensslX25519PrivateKey.from_private_bytes(bytes(range(32))), None
+)
 
 
 # --- Ed25519 (RFC 8032), strict ----------------------------------------------------
@@ -282,18 +356,57 @@ _P: Final = 2**255 - 19
 _L: Final = 2**252 + 27742317777372353535851937790883648493
 _D: Final = -121665 * pow(121666, -1, _P) % _P
 _SIGN_BIT: Final = 1 << 255
-_COPIED_MAX_BYTES: Final = 16 * 1024  # beyond, the hash takes longer than the curve
+_SHORT_MAX_BYTES: Final = 16 * 1024  # beyond, the hash takes longer than the curve
 _IDENTITY_ENCODING: Final = (1).to_bytes(32, "little")
 
 # A scalar that is -1 modulo L and 0 modulo 8, with the bits that X25519 would set.
-_MINUS_ONE: Final = X25519PrivateKey.from_private_bytes(
-    (5 * _L - 1).to_bytes(32, "little")
+_MINUS_ONE: Final = X25519PrivateKey(
+    OpensslX25519PrivateKey.from_private_bytes((5 * _L - 1).to_bytes(32, "little")),
+    None,
 )
 
 
+class Ed25519PrivateKey:
+    """A loaded private key, in OpenSSL, and in libsodium where the core calls it.
+
+    Libsodium signs short messages in two thirds of OpenSSL's time, and long ones more
+    slowly. Both lie in memory that is wiped when the last reference goes.
+    """
+
+    __slots__ = ("_openssl", "_sodium")
+
+    def __init__(self, openssl: OpensslEd25519PrivateKey, sodium: Any) -> None:
+        """Take both; the second may be ``None``."""
+        self._openssl, self._sodium = openssl, sodium
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature."""
+        if self._sodium is None or len(message) > _libsodium.SHORT_MAX_BYTES:
+            return self._openssl.sign(message)
+        signature: bytes = self._sodium.sign(message)
+        return signature
+
+    def public_key(self) -> Ed25519PublicKey:
+        """Return the public key, loaded."""
+        return self._openssl.public_key()
+
+    def private_bytes_raw(self) -> bytes:
+        """Return the raw 32-byte seed."""
+        return self._openssl.private_bytes_raw()
+
+    def openssl(self) -> OpensslEd25519PrivateKey:
+        """Return the same key in OpenSSL."""
+        return self._openssl
+
+
 def ed25519_generate() -> Ed25519PrivateKey:
-    """Return a fresh private key."""
-    return Ed25519PrivateKey.generate()
+    """Return a fresh private key, whose bytes nobody has seen."""
+    core = _libsodium.compiled()
+    if core is None:
+        return Ed25519PrivateKey(OpensslEd25519PrivateKey.generate(), None)
+    sodium = core.Ed25519Signer()
+    openssl = sodium.lend(OpensslEd25519PrivateKey.from_private_bytes)
+    return Ed25519PrivateKey(openssl, sodium)
 
 
 def ed25519_load_private(seed: Buffer) -> Ed25519PrivateKey:
@@ -302,10 +415,12 @@ def ed25519_load_private(seed: Buffer) -> Ed25519PrivateKey:
     Raises:
         UsageError: not 32 bytes.
     """
-    try:
-        return Ed25519PrivateKey.from_private_bytes(seed)
-    except ValueError as exc:
-        raise UsageError("an Ed25519 private key is 32 bytes") from exc
+    _require_32_bytes(seed, "an Ed25519 private key")
+    core = _libsodium.compiled()
+    openssl = OpensslEd25519PrivateKey.from_private_bytes(seed)
+    return Ed25519PrivateKey(
+        openssl, None if core is None else core.Ed25519Signer(seed)
+    )
 
 
 def ed25519_public_bytes(private: Ed25519PrivateKey) -> bytes:
@@ -334,7 +449,7 @@ def ed25519_verify(public: Ed25519PublicKey, message: Buffer, signature: bytes) 
 
     The cofactorless equation [S]B = R + [k]A puts R into the subgroup whenever A
     is, so R needs no check of its own but for the identity and its encoding.
-    libsodium judges short messages where it is at hand; it needs a copy of them.
+    libsodium judges short messages where it is at hand; OpenSSL's hash is faster.
 
     Raises:
         AuthenticationError: anything about the signature is not exactly right.
@@ -345,8 +460,8 @@ def ed25519_verify(public: Ed25519PublicKey, message: Buffer, signature: bytes) 
     r_y = int.from_bytes(r, "little") & (_SIGN_BIT - 1)
     if s >= _L or r_y >= _P or r == _IDENTITY_ENCODING:
         raise AuthenticationError
-    verify = _verifiers.libsodium()
-    if verify is not None and len(message) <= _COPIED_MAX_BYTES:
+    verify = _libsodium.verification()
+    if verify is not None and len(message) <= _SHORT_MAX_BYTES:
         if not verify(public.public_bytes_raw(), message, signature):
             raise AuthenticationError
         return
@@ -367,10 +482,8 @@ def _in_prime_order_subgroup(encoded: bytes) -> bool:
     if y is None or y == 1:
         return False
     u = ((1 + y) * pow(1 - y, -1, _P) % _P).to_bytes(32, "little")
-    try:
-        return x25519_exchange(_MINUS_ONE, u) == u
-    except ProtocolError:
-        return False
+    product = _MINUS_ONE.exchange(u)
+    return product is not None and product == u
 
 
 def _canonical_y(encoded: bytes) -> int | None:
@@ -489,7 +602,7 @@ def secp256k1_verify(public: EcdsaPublicKey, message: bytes, signature: bytes) -
     if len(signature) != 65:
         raise AuthenticationError(code=Code.SIG_MALFORMED)
     digest = keccak256(message)
-    recover = _verifiers.libsecp256k1()
+    recover = _libsecp256k1.recovery()
     if recover is None:
         r, s = _verify_low_s(public, digest, signature[:64], _SECP256K1_N)
         right = _recovery_id(public, digest, r, s) == signature[64]
@@ -551,7 +664,7 @@ def _require_low_s(signature: bytes, n: int) -> tuple[int, int]:
 
 def _recovery_id(public: EcdsaPublicKey, digest: bytes, r: int, s: int) -> int | None:
     """Return the v in {0, 1} with which (r, s) recovers ``public``, or None."""
-    recover = _verifiers.libsecp256k1()
+    recover = _libsecp256k1.recovery()
     if recover is None:
         return _nonce_parity(public, digest, r, s)
     point, signature = _point_bytes(public), _raw(r, s)
@@ -730,9 +843,12 @@ def load_private_pem(pem: bytes) -> object:
         UsageError: not such a key.
     """
     try:
-        return serialization.load_pem_private_key(pem, password=None)
+        private = serialization.load_pem_private_key(pem, password=None)
     except _LOADING_FAILED as exc:
         raise UsageError("not an unencrypted private key in PEM") from exc
+    if isinstance(private, OpensslEd25519PrivateKey):
+        return ed25519_load_private(private.private_bytes_raw())
+    return private
 
 
 def load_public_pem(pem: bytes) -> object:
@@ -771,6 +887,14 @@ _ALGORITHMS: Final = tuple(
 
 def pkcs8_encode(private: PrivateKey) -> bytes:
     """Return a private key as the DER of a PrivateKeyInfo, not encrypted."""
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        return _pkcs8(private.openssl())
+    return _pkcs8(private)
+
+
+def _pkcs8(
+    private: OpensslEd25519PrivateKey | OpensslX25519PrivateKey | EcdsaPrivateKey,
+) -> bytes:
     return private.private_bytes(
         serialization.Encoding.DER,
         serialization.PrivateFormat.PKCS8,
@@ -806,10 +930,10 @@ def pkcs8_load(der: bytes, passphrase: bytes | None) -> tuple[str, PrivateKey]:
         if passphrase is not None:
             raise ConfigError("wrong passphrase, or the key was changed") from None
         raise _malformed_key() from None
-    if isinstance(private, Ed25519PrivateKey):
-        return "Ed25519", private
-    if isinstance(private, X25519PrivateKey):
-        return "X25519", private
+    if isinstance(private, OpensslEd25519PrivateKey):
+        return "Ed25519", Ed25519PrivateKey(private, None)
+    if isinstance(private, OpensslX25519PrivateKey):
+        return "X25519", X25519PrivateKey(private, None)
     if isinstance(private, ec.EllipticCurvePrivateKey):
         return _curve_name(private.curve), private
     raise _malformed_key()

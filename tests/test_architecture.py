@@ -32,11 +32,13 @@ ROWS: list[set[str]] = [
         "_core",
         "_core_py",
         "_crypto",
+        "_environment",
         "_kept",
         "_known_answers",
         "_lazy",
+        "_libsecp256k1",
+        "_libsodium",
         "_openssl",
-        "_verifiers",
     },
     {"encoding", "runtime"},
     {"identity"},
@@ -312,9 +314,9 @@ def test_the_map_of_the_house_names_every_room() -> None:
 def test_file_of(module: str) -> Path:
     path = SOURCES[module].relative_to(PACKAGE)
     name = f"test_{path.stem.strip('_')}.py"
-    if path.stem in {"_core_py", "_accel"}:
+    if path.stem in {"_core_py", "_accel", "_environment"}:
         return TESTS / "test_core"
-    if path.stem in {"_arguments", "_known_answers", "_openssl"}:
+    if path.stem in {"_arguments", "_known_answers", "_libsodium", "_openssl"}:
         return TESTS / "test_core" / name
     folders = [f"test_{part}" for part in path.parts[:-1]]
     return TESTS.joinpath(*folders, name)

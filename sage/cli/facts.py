@@ -25,6 +25,7 @@ def collect() -> dict[str, str | list[str]]:
         "engine": core["engine"],
         "openssl": core["openssl"],
         "cryptography": core["cryptography"],
+        "curve25519": core["curve25519"],
         "ed25519": core["ed25519"],
         "secp256k1": core["secp256k1"],
         "extras": [extra for extra in EXTRAS if _installed(extra)],

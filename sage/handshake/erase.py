@@ -1,10 +1,10 @@
 """Overwriting secrets that are spent, as well as Python lets us.
 
-What lives in a ``bytearray`` can be overwritten. The shared secret that X25519
-returns as ``bytes`` cannot: it is copied out at once and dropped, and its memory
-keeps the value until the allocator uses it again. On the engine ``cryptography``, so
-does what HKDF-Extract returns. Private keys held by OpenSSL are cleansed by OpenSSL
-when their last reference goes.
+What lives in a ``bytearray`` can be overwritten. Where libsodium agrees, the shared
+secret is born in one. OpenSSL's is copied out of the ``bytes`` in which `cryptography`
+returns it; that is dropped at once, and its memory keeps the value until the allocator
+uses it again. On the engine ``cryptography``, so does what HKDF-Extract returns.
+Private keys are cleansed by whoever holds them, when their last reference goes.
 """
 
 from __future__ import annotations

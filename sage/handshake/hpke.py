@@ -189,7 +189,7 @@ def exporter_secret(shared_secret: Buffer, info: bytes) -> bytearray:
 
 def _dh(private: X25519PrivateKey, public: bytes) -> bytearray:
     try:
-        return bytearray(x25519_exchange(private, public))
+        return x25519_exchange(private, public)
     except ProtocolError as exc:
         raise ProtocolError(
             "unusable KEM public key", code=Code.HANDSHAKE_INVALID_KEM

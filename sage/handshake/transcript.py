@@ -92,7 +92,7 @@ def agree(
         ProtocolError: ``public`` is not 32 bytes or of small order
             (``handshake.invalid-dh``); see also `derive_seed`.
     """
-    shared = bytearray(x25519_exchange(private, public))
+    shared = x25519_exchange(private, public)
     try:
         return derive_seed(exporter, shared, transcript_hash)
     finally:

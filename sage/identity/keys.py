@@ -1,7 +1,8 @@
 """Keys with names: ours, which sign and agree, and others', which verify.
 
-Private keys live in OpenSSL's memory. They do not print, compare or pickle; the
-one way out is `private_bytes`, for an encrypted file.
+Private keys live in memory that is wiped behind them, OpenSSL's or the compiled core's.
+They do not print, compare or pickle; the one way out is `private_bytes`, for an
+encrypted file.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class _PrivateKey:
     def wipe(self) -> None:
         """Let go of the private key; every later use of it raises `UsageError`.
 
-        Best effort: OpenSSL clears its memory when the last reference goes.
+        Best effort: its memory is cleared when the last reference goes.
         """
         self._private = None
 
@@ -186,7 +187,9 @@ class KemKey(_PrivateKey):
                 would be zero (``handshake.invalid-dh``).
             UsageError: the key was wiped, or ``public`` is not a buffer.
         """
-        return _crypto.x25519_exchange(self.private, as_bytes(public, "public key"))
+        return bytes(
+            _crypto.x25519_exchange(self.private, as_bytes(public, "public key"))
+        )
 
 
 def own_key_url(kid: str) -> KeyUrl:

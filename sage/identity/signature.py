@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from .. import _crypto
-from ..errors import AuthenticationError, Code, ProtocolError, UsageError
-from ..limits import PUBLIC_KEY_CACHE_ENTRIES, X25519_KEY_BYTES
+from ..errors import AuthenticationError, Code, UsageError
+from ..limits import PUBLIC_KEY_CACHE_ENTRIES
 from ..types import Buffer
 
 __all__ = [
@@ -134,10 +134,7 @@ def check_public_key(algorithm: str, key: bytes) -> None:
             raise AuthenticationError(code=Code.SIG_ALG_MISMATCH)
         suite.load_public(key)
         return
-    try:
-        _crypto.x25519_exchange(_PROBE, key)
-    except ProtocolError:
-        raise AuthenticationError from None
+    _crypto.x25519_check_public(key)
 
 
 def suite_named(algorithm: str) -> Suite:
@@ -216,7 +213,3 @@ ALGORITHMS: Final = MappingProxyType(
     }
 )
 """The signature suites by name. Iterating gives the names; it cannot be changed."""
-
-# Any scalar does: clamping makes it a multiple of 8, and the order of every
-# small-order point divides 8.
-_PROBE: Final = _crypto.x25519_load_private(bytes(range(X25519_KEY_BYTES)))

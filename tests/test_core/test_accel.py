@@ -35,7 +35,7 @@ sys.meta_path.insert(0, Finder())
 def test_backend_says_what_is_at_work():
     found = _accel.backend()
     names = {"core", "engine", "openssl", "cryptography", "reason"}
-    assert set(found) == names | {"ed25519", "secp256k1"}
+    assert set(found) == names | {"curve25519", "ed25519", "secp256k1"}
     pure = os.environ.get("SAGE_NO_EXTENSIONS") == "1"
     assert found["core"] == ("python" if pure else "cython")
     wanted = os.environ.get("SAGE_ENGINE")

@@ -66,7 +66,7 @@ def test_two_kem_keys_agree() -> None:
     assert ours.exchange(theirs.public_key) == theirs.exchange(ours.public_key)
     again = KemKey.from_private_bytes(KID, ours.private_bytes())
     assert again.public_key == ours.public_key
-    assert again.private.public_key().public_bytes_raw() == ours.public_key
+    assert again.private.public_bytes_raw() == ours.public_key
 
 
 @pytest.mark.parametrize("public", [b"", bytes(31), bytes(32), bytes(33)])

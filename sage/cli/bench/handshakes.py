@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import repeat
 from typing import Final
 
-from ..._crypto import ed25519_generate, x25519_generate
+from ..._crypto import OpensslEd25519PrivateKey, OpensslX25519PrivateKey
 from ...encoding import b64u_encode
 from ...envelope import (
     Request,
@@ -142,16 +142,17 @@ class Agents:
 
 
 def primitives() -> Subject:
-    """Return what no handshake can do without, once, on keys that are loaded."""
-    key, peer = x25519_generate(), x25519_generate().public_key()
-    signer = ed25519_generate()
+    """Return what no handshake can do without, by OpenSSL, on keys that are loaded."""
+    generate = OpensslX25519PrivateKey.generate
+    key, peer = generate(), generate().public_key()
+    signer = OpensslEd25519PrivateKey.generate()
     public = signer.public_key()
 
     def prepare(count: int) -> Callable[[], object]:
         def burst() -> None:
             for _ in repeat(None, count):
                 for _ in range(3):
-                    x25519_generate()
+                    generate()
                     public.verify(signer.sign(_MESSAGE), _MESSAGE)
                 for _ in range(4):
                     key.exchange(peer)
