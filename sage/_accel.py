@@ -44,6 +44,8 @@ __all__ = [
     "ReplayWindow",
     "SessionCore",
     "backend",
+    "base64url_decode",
+    "base64url_encode",
     "hkdf_expand_into",
     "hmac_sha256_into",
     "untrack",
@@ -126,16 +128,34 @@ known_answers.check(
 _ENGINE, _OPENSSL = "cryptography", openssl_version()
 
 if TYPE_CHECKING:
-    from ._core_py import ReplayWindow, SessionCore, untrack
+    from ._core_py import (
+        ReplayWindow,
+        SessionCore,
+        base64url_decode,
+        base64url_encode,
+        untrack,
+    )
 
     _CORE, _REASON = "python", ""
 elif PURE:
-    from ._core_py import ReplayWindow, SessionCore, untrack
+    from ._core_py import (
+        ReplayWindow,
+        SessionCore,
+        base64url_decode,
+        base64url_encode,
+        untrack,
+    )
 
     _CORE, _REASON = "python", "SAGE_NO_EXTENSIONS=1"
 else:
     try:  # "from . import _core" would hide why it does not load
-        from ._core import ReplayWindow, SessionCore, untrack
+        from ._core import (
+            ReplayWindow,
+            SessionCore,
+            base64url_decode,
+            base64url_encode,
+            untrack,
+        )
     except ModuleNotFoundError as exc:
         if exc.name != f"{__package__}._core":
             raise
@@ -146,7 +166,13 @@ else:
             if made:
                 text = f"{demand}, but the compiled core is not installed"
                 raise ConfigError(text) from exc
-        from ._core_py import ReplayWindow, SessionCore, untrack
+        from ._core_py import (
+            ReplayWindow,
+            SessionCore,
+            base64url_decode,
+            base64url_encode,
+            untrack,
+        )
 
         _CORE, _REASON = "python", "the compiled core is not installed"
     else:

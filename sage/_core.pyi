@@ -3,10 +3,18 @@ from typing import Any, TypeVar
 
 from ._core_py import ReplayWindow as ReplayWindow
 from ._core_py import SessionCore as SessionCore
+from ._core_py import base64url_decode as base64url_decode
+from ._core_py import base64url_encode as base64url_encode
 from ._core_py import untrack as untrack
 from .types import Buffer
 
-__all__ = ["ReplayWindow", "SessionCore", "untrack"]
+__all__ = [
+    "ReplayWindow",
+    "SessionCore",
+    "base64url_decode",
+    "base64url_encode",
+    "untrack",
+]
 
 _T = TypeVar("_T")
 

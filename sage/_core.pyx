@@ -72,7 +72,9 @@ from .errors import (
 from . import limits
 from .types import Role
 
-__all__ = ["ReplayWindow", "SessionCore", "untrack"]
+__all__ = [
+    "ReplayWindow", "SessionCore", "base64url_decode", "base64url_encode", "untrack"
+]
 
 cdef extern from *:
     """
@@ -221,6 +223,7 @@ include "_arguments.pxi"
 include "_plan.pxi"
 include "_window.pxi"
 include "_shares.pxi"
+include "_base64url.pxi"
 include "_curve25519.pxi"
 
 

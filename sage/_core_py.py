@@ -33,6 +33,7 @@ copy closes when it is used: it would seal with the numbers that the other uses.
 
 from __future__ import annotations
 
+import binascii
 import os
 from base64 import urlsafe_b64encode
 from collections import deque
@@ -88,7 +89,13 @@ from .limits import (
 )
 from .types import Buffer, Role
 
-__all__ = ["ReplayWindow", "SessionCore", "untrack"]
+__all__ = [
+    "ReplayWindow",
+    "SessionCore",
+    "base64url_decode",
+    "base64url_encode",
+    "untrack",
+]
 
 _SEQ_MAX: Final = 2**64 - 1
 _WINDOW_MASK: Final = REPLAY_WINDOW_BITS - 1
@@ -1099,6 +1106,42 @@ def _keep_warm(session: SessionCore) -> None:
         other = _warm_sessions.popleft()()
         if other is not None:
             other._cool()
+
+
+def base64url_encode(data: Buffer) -> str:
+    """Return the 4 characters for each 3 bytes of a contiguous buffer, unpadded.
+
+    Raises:
+        TypeError, ValueError, BufferError: it is none.
+    """
+    standard = binascii.b2a_base64(data, newline=False)
+    return standard.translate(_TO_URL, b"=").decode("ascii")
+
+
+def base64url_decode(text: object) -> bytes | None:
+    """Return the bytes whose one text this is, or ``None`` where it is none."""
+    if not isinstance(text, str):
+        return None
+    rest = len(text) % 4
+    try:
+        standard = text.encode("ascii").translate(_FROM_URL) + b"=" * (-rest % 4)
+        data = binascii.a2b_base64(standard, strict_mode=True)
+    except ValueError:  # binascii.Error and UnicodeEncodeError
+        return None
+    return data if not rest or text[-1] in _LAST[rest] else None
+
+
+# `binascii` itself: the wrappers of `base64` cost as much again as the work.
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+# The other alphabet's characters and padding become what neither alphabet has.
+_FROM_URL: Final = bytes.maketrans(b"-_+/=", b"+/!!!")
+
+# The characters that may come last behind whole groups of four, by how many of them
+# there are: those whose bits beyond the last byte are zero.
+_LAST: Final = {
+    2: frozenset("AQgw"),
+    3: frozenset("AEIMQUYcgkosw048"),
+}
 
 
 def untrack(container: dict[Any, Any]) -> None:

@@ -25,7 +25,6 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "fast": (
         "cachebox",
         "nacl",
-        "pybase64",
         *(() if sys.platform == "win32" else ("uvloop",)),
     ),
     "metrics": ("prometheus_client",),

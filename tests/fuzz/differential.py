@@ -27,6 +27,7 @@ __all__ = ["Mismatch", "compiled", "run_both", "run_input", "run_one", "steps_of
 STEPS_MAX = 40
 RACE_STEPS_MAX = 12
 RACING = 232  # first bytes from here on: one input in ten
+TEXT = 231
 THREADS = 3
 ROLES = (Role.INITIATOR, Role.RESPONDER)
 # What no argument of ours can bring about.
@@ -42,6 +43,8 @@ def run_input(data: bytes) -> None:
     _choose_for_bulk(data)
     if data[:1] >= bytes([RACING]):
         run_race(data[1:])
+    elif data[:1] == bytes([TEXT]):
+        run_text(data[1:])
     else:
         run_both(data)
 
@@ -77,6 +80,9 @@ def run_one(data: bytes, core: ModuleType = compiled) -> None:
     if data[:1] >= bytes([RACING]):
         run_race(data[1:])
         return
+    if data[:1] == bytes([TEXT]):
+        run_text(data[1:])
+        return
     stage = Stage(core)
     for step in steps_of(data):
         step.run(stage)
@@ -93,6 +99,20 @@ def steps_of(data: bytes) -> list[Step]:
     while caller.reader.more and len(steps) < STEPS_MAX:
         steps.append(caller.step())
     return steps
+
+
+def run_text(data: bytes) -> None:
+    """Read an input as base64url, and write it."""
+    for text in (data.decode("latin-1"), data.decode("utf-8", "surrogateescape")):
+        wanted, found = (twin.base64url_decode(text) for twin in (pure, compiled))
+        if wanted != found:
+            raise Mismatch(f"{text!r} read:\n{difference(wanted, found)}")
+    for buffer in (data, memoryview(data), bytearray(data)):
+        text = compiled.base64url_encode(buffer)
+        if text != pure.base64url_encode(data):
+            raise Mismatch(f"{data!r} written: {text!r}")
+        if compiled.base64url_decode(text) != data:
+            raise Mismatch(f"{data!r} written and read: {text!r}")
 
 
 def run_race(data: bytes) -> None:

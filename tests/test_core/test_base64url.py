@@ -1,0 +1,43 @@
+"""The twins write and read base64url alike."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sage import _core_py as pure
+
+
+@given(st.binary(max_size=80) | st.binary(min_size=510, max_size=600))
+def test_there_and_back(twin, data):
+    text = twin.base64url_encode(data)
+    assert text == base64.urlsafe_b64encode(data).decode().rstrip("=")
+    assert twin.base64url_encode(bytearray(data)) == text
+    assert twin.base64url_encode(memoryview(data)) == text
+    assert twin.base64url_decode(text) == data
+
+
+@given(
+    st.text(max_size=12)
+    | st.text("AQgwEIMU048Bz19-_+/= \n\ré", max_size=12)
+    | st.integers()
+    | st.binary(max_size=8)
+)
+def test_what_is_none_and_what_is_not(twin, text):
+    assert twin.base64url_decode(text) == pure.base64url_decode(text)
+
+
+@pytest.mark.parametrize("at", range(8))
+@pytest.mark.parametrize("character", [*map(chr, range(256))])
+def test_each_character_at_each_place(twin, character, at):
+    text = "A" * at + character + "A" * (7 - at)
+    assert twin.base64url_decode(text) == pure.base64url_decode(text)
+
+
+@pytest.mark.parametrize("data", ["text", None, 3, memoryview(b"abcd")[::2]])
+def test_what_is_no_contiguous_buffer(twin, data):
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        twin.base64url_encode(data)
