@@ -27,7 +27,7 @@ class Form:
         self._names = frozenset(names)
         self._values = itemgetter(*ordered)
         self._template = "{" + ",".join(f'"{name}":"%s"' for name in ordered) + "}"
-        self._quotes = self._template.count('"')
+        self._quotes = b'"' * self._template.count('"')
 
     def write(self, members: JsonObject) -> bytes:
         """Return the same as ``jcs(members)``, for any object.
@@ -39,19 +39,17 @@ class Form:
             values = self._values(members)
             if _TEXT.issuperset(map(type, values)):
                 text: str = self._template % values
-                # Nothing to escape, in no value: no control character, no backslash,
-                # and no quotation mark but those of the layout.
-                if (
-                    text.isascii()
-                    and text.isprintable()
-                    and "\\" not in text
-                    and text.count('"') == self._quotes
-                ):
-                    return text.encode("ascii")
+                if text.isascii():
+                    raw = text.encode("ascii")
+                    # Nothing to escape, in no value: what is not plain are the
+                    # quotation marks of the layout.
+                    if raw.translate(None, _PLAIN) == self._quotes:
+                        return raw
         return jcs(members)
 
 
 _TEXT: Final = frozenset({str})
+_PLAIN: Final = bytes({*range(0x20, 0x7F)} - {*b'"\\'})  # stands for itself in JSON
 _TERMS: Final = (
     *("v", "ctx", "initDid", "respDid", "initKid", "respKid", "kemKid"),
     *("suite", "combiner", "nonce"),
