@@ -33,6 +33,7 @@ from ._crypto import (
     ChaCha20Poly1305,
     InvalidTag,
     hkdf_expand_into,
+    hkdf_into,
     hmac_sha256_into,
     openssl_version,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "base64url_decode",
     "base64url_encode",
     "hkdf_expand_into",
+    "hkdf_into",
     "hmac_sha256_into",
     "untrack",
 ]
@@ -103,6 +105,7 @@ def _use_libcrypto() -> tuple[str | None, str]:
                 lambda key: _core.LibcryptoAead(True, key),
                 _core.libcrypto_hmac_into,
                 _core.libcrypto_expand_into,
+                _core.libcrypto_hkdf_into,
                 InvalidTag,
             )
         )
@@ -122,6 +125,7 @@ known_answers.check(
         AESGCM,
         hmac_sha256_into,
         hkdf_expand_into,
+        hkdf_into,
         InvalidTag,
     )
 )
@@ -181,6 +185,7 @@ else:
             _found, _why = _use_libcrypto()
             if _found is not None:
                 from ._core import libcrypto_expand_into as hkdf_expand_into
+                from ._core import libcrypto_hkdf_into as hkdf_into
                 from ._core import libcrypto_hmac_into as hmac_sha256_into
 
                 _ENGINE, _OPENSSL = "libcrypto", _found

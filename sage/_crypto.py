@@ -87,6 +87,7 @@ __all__ = [
     "hkdf_expand",
     "hkdf_expand_into",
     "hkdf_extract",
+    "hkdf_into",
     "hmac_sha256",
     "hmac_sha256_into",
     "keccak256",
@@ -197,6 +198,15 @@ def hkdf_expand_into(prk: Buffer, info: bytes, out: Buffer) -> None:
     if not 1 <= length <= _EXPAND_MAX_BYTES:
         raise _no_such_output(length)
     HKDFExpand(_SHA256, length, info).derive_into(prk, view)
+
+
+def hkdf_into(salt: Buffer, ikm: Buffer, info: bytes, out: Buffer) -> None:
+    """Fill the writable ``out``, at most 8160 bytes, by both halves (RFC 5869).
+
+    Raises:
+        UsageError: ``out`` is empty, too long, not writable or not contiguous.
+    """
+    hkdf_expand_into(hkdf_extract(salt, ikm), info, out)
 
 
 def _no_such_output(length: int) -> UsageError:

@@ -486,61 +486,83 @@ cdef bint expand_into(
     return right
 
 
-def libcrypto_expand_into(prk, bytes info not None, out):
-    """Fill a writable buffer by HKDF-Expand (RFC 5869, 2.3) of a 32-byte key."""
-    cdef uint8_t key[KEY_BYTES]
+cdef int fill_from(const uint8_t *prk, bytes info, out) except -1:
+    """Fill a writable buffer by HKDF-Expand of a 32-byte key."""
     cdef Py_buffer held
     cdef bint right = True
-    require_libcrypto()
     borrow(out, 0, &held)
     cdef Py_ssize_t size = held.len
     cdef bint fits = 1 <= size <= EXPAND_MAX_BYTES  # the block counter is a byte
-    try:
-        copy_exactly(key, KEY_BYTES, prk, "prk")
-        right = not fits or expand_into(
-            key,
+    if fits:
+        right = expand_into(
+            prk,
             <const uint8_t *>PyBytes_AS_STRING(info),
             PyBytes_GET_SIZE(info),
             <uint8_t *>held.buf,
             size,
         )
-    finally:
-        PyBuffer_Release(&held)
-        sage_wipe(key, KEY_BYTES)
+    PyBuffer_Release(&held)
     if not fits:
         text = f"HKDF output must be 1..{EXPAND_MAX_BYTES} bytes, not {size}"
         raise UsageError(text)
     if not right:
         refuse_memory()
+    return 0
+
+
+def libcrypto_expand_into(prk, bytes info not None, out):
+    """Fill a writable buffer by HKDF-Expand (RFC 5869, 2.3) of a 32-byte key."""
+    cdef uint8_t key[KEY_BYTES]
+    require_libcrypto()
+    try:
+        copy_exactly(key, KEY_BYTES, prk, "prk")
+        fill_from(key, info, out)
+    finally:
+        sage_wipe(key, KEY_BYTES)
+
+
+def libcrypto_hkdf_into(salt, ikm, bytes info not None, out):
+    """Fill a writable buffer by HKDF (RFC 5869), whose key in between stays in here."""
+    cdef uint8_t prk[KEY_BYTES]
+    try:
+        hmac_of(salt, ikm, prk)
+        fill_from(prk, info, out)
+    finally:
+        sage_wipe(prk, KEY_BYTES)
 
 
 def libcrypto_hmac_into(key, data, out):
     """Write HMAC-SHA-256 (RFC 2104) into the first 32 bytes of a writable buffer."""
-    cdef HmacKey pads
     cdef uint8_t tag[KEY_BYTES]
-    cdef Py_buffer secret, message, held
+    cdef Py_buffer held
+    borrow(out, KEY_BYTES, &held)
+    try:
+        hmac_of(key, data, tag)
+        memcpy(held.buf, tag, KEY_BYTES)
+    finally:
+        PyBuffer_Release(&held)
+        sage_wipe(tag, KEY_BYTES)
+
+
+cdef int hmac_of(key, data, uint8_t *tag) except -1:
+    cdef HmacKey pads
+    cdef Py_buffer secret, message
     cdef bint right
     require_libcrypto()
     PyObject_GetBuffer(key, &secret, PyBUF_SIMPLE)
     try:
         PyObject_GetBuffer(data, &message, PyBUF_SIMPLE)
-        try:
-            borrow(out, KEY_BYTES, &held)
-            right = (
-                set_hmac_key(&pads, <const uint8_t *>secret.buf, secret.len)
-                and start_hmac(&pads)
-                and add_to_hash(<const uint8_t *>message.buf, message.len)
-                and finish_hmac(&pads, tag)
-            )
-            if right:
-                memcpy(held.buf, tag, KEY_BYTES)
-            right = forget_hash() and right
-            sage_wipe(&pads, sizeof(HmacKey))
-            sage_wipe(tag, KEY_BYTES)
-            PyBuffer_Release(&held)
-        finally:
-            PyBuffer_Release(&message)
+        right = (
+            set_hmac_key(&pads, <const uint8_t *>secret.buf, secret.len)
+            and start_hmac(&pads)
+            and add_to_hash(<const uint8_t *>message.buf, message.len)
+            and finish_hmac(&pads, tag)
+        )
+        right = forget_hash() and right
+        sage_wipe(&pads, sizeof(HmacKey))
+        PyBuffer_Release(&message)
     finally:
         PyBuffer_Release(&secret)
     if not right:
         refuse_memory()
+    return 0

@@ -1,6 +1,6 @@
 """What an engine must answer before it is used.
 
-An engine is an AEAD for each cipher, HMAC, and HKDF's second half. Known answers:
+An engine is an AEAD for each cipher, HMAC, HKDF, and its second half. Known answers:
 RFC 8439, 2.8.2; case 16 of the specification of GCM (McGrew and Viega), which has a
 256-bit key and associated data; RFC 4231, 4.3 and 4.7, keys shorter and longer than a
 block of the hash; RFC 5869, A.1 and A.2, whose blocks are one HMAC each. All of them
@@ -28,6 +28,7 @@ class Engine(NamedTuple):
         aes_256_gcm: makes another.
         hmac_into: HMAC-SHA-256: ``(key, data, out)``.
         expand_into: HKDF-Expand with SHA-256: ``(prk, info, out)``.
+        hkdf_into: HKDF with SHA-256: ``(salt, ikm, info, out)``.
         invalid_tag: what ``decrypt`` raises for a forgery.
     """
 
@@ -36,6 +37,7 @@ class Engine(NamedTuple):
     aes_256_gcm: Callable[[memoryview], Any]
     hmac_into: Callable[[Any, Any, Any], None]
     expand_into: Callable[[Any, bytes, Any], None]
+    hkdf_into: Callable[[Any, Any, bytes, Any], None]
     invalid_tag: type[Exception]
 
 
@@ -55,7 +57,8 @@ def check(engine: Engine) -> None:
             and _seals_much(engine.chacha20poly1305, _MUCH_CHACHA20POLY1305)
             and _seals_much(engine.aes_256_gcm, _MUCH_AES_256_GCM)
             and all(_writes(engine.hmac_into, *case) for case in _HMAC)
-            and all(_writes(engine.expand_into, *case) for case in _HKDF)
+            and all(_writes(engine.expand_into, *case) for case in _EXPAND)
+            and all(_writes(engine.hkdf_into, *case) for case in _HKDF)
         )
     except Exception as exc:
         raise ConfigError(f"the engine {engine.name} fails: {exc!r}") from exc
@@ -115,14 +118,10 @@ def _seals_much(make: Callable[[memoryview], Any], digest: str) -> bool:
     )
 
 
-def _writes(
-    derive_into: Callable[[Any, bytes, Any], None],
-    key: bytes,
-    data: bytes,
-    expected: bytes,
-) -> bool:
+def _writes(derive_into: Callable[..., None], *case: bytes) -> bool:
+    *given, expected = case
     out = bytearray(len(expected))
-    derive_into(key, data, memoryview(out))
+    derive_into(*given, memoryview(out))
     return out == expected
 
 
@@ -176,7 +175,7 @@ _HMAC: Final = (
         _hex("60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
     ),
 )
-_HKDF: Final = (
+_EXPAND: Final = (
     (
         _hex("077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5"),
         _hex("f0f1f2f3f4f5f6f7f8f9"),
@@ -194,4 +193,9 @@ _HKDF: Final = (
             "cc30c58179ec3e87c14c01d5c1f3434f1d87"
         ),
     ),
+)
+# The same two cases from their beginning.
+_HKDF: Final = (
+    (bytes(range(13)), b"\x0b" * 22, *_EXPAND[0][1:]),
+    (bytes(range(0x60, 0xB0)), bytes(range(80)), *_EXPAND[1][1:]),
 )

@@ -23,7 +23,7 @@ from .._crypto import (
 from ..errors import Code, ProtocolError, UsageError
 from ..identity.signature import as_bytes
 from ..types import Buffer
-from .derive import HASH_BYTES, extract
+from .derive import HASH_BYTES, extract, hkdf
 from .erase import wipe
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "exporter_secret",
     "extract_and_expand",
     "key_schedule_context",
-    "schedule_secret",
     "setup_recipient",
     "setup_sender",
 ]
@@ -52,6 +51,7 @@ _INFO: Final = _HPKE + b"info_hash"
 _SECRET: Final = _HPKE + b"secret"
 _EXP: Final = _HPKE + b"exp"
 _SEC: Final = _HPKE + b"sec"
+_KEY_LENGTH: Final = HASH_BYTES.to_bytes(2, "big")
 
 
 class ExporterContext:
@@ -92,7 +92,8 @@ class ExporterContext:
         context = as_bytes(exporter_context, "exporter context")
         if not 1 <= len(out) <= EXPORT_MAX_BYTES:
             raise UsageError(f"an export is 1..{EXPORT_MAX_BYTES} bytes")
-        _labeled_expand_into(self._secret, _SEC, context, out)
+        label = len(out).to_bytes(2, "big") + _SEC
+        hkdf_expand_into(self._secret, label + context, out)
 
     def wipe(self) -> None:
         """Forget the exporter secret; every later export is refused. Best effort."""
@@ -161,11 +162,10 @@ def setup_recipient(
 def extract_and_expand(dh: Buffer, kem_context: bytes) -> bytearray:
     """Return the KEM's 32-byte shared secret (RFC 9180, 4.1)."""
     ikm = bytearray().join((_EAE_PRK, dh))
-    prk = extract(b"", ikm)
     try:
-        return _labeled_expand(prk, _SHARED_SECRET, kem_context)
+        return hkdf(b"", ikm, _KEY_LENGTH + _SHARED_SECRET + kem_context)
     finally:
-        wipe(ikm, prk)
+        wipe(ikm)
 
 
 def key_schedule_context(info: bytes) -> bytes:
@@ -173,18 +173,13 @@ def key_schedule_context(info: bytes) -> bytes:
     return _MODE_BASE + _PSK_ID_HASH + extract(b"", _INFO + info)
 
 
-def schedule_secret(shared_secret: Buffer) -> bytearray:
-    """Return the key schedule's 32-byte ``secret``, without a PSK (RFC 9180, 5.1)."""
-    return extract(shared_secret, _SECRET)
-
-
 def exporter_secret(shared_secret: Buffer, info: bytes) -> bytearray:
-    """Return the key schedule's 32-byte ``exporter_secret`` (RFC 9180, 5.1)."""
-    secret = schedule_secret(shared_secret)
-    try:
-        return _labeled_expand(secret, _EXP, key_schedule_context(info))
-    finally:
-        wipe(secret)
+    """Return the key schedule's 32-byte ``exporter_secret`` (RFC 9180, 5.1).
+
+    It is expanded from ``secret``, which is extracted here without a PSK.
+    """
+    label = _KEY_LENGTH + _EXP + key_schedule_context(info)
+    return hkdf(shared_secret, _SECRET, label)
 
 
 def _dh(private: X25519PrivateKey, public: bytes) -> bytearray:
@@ -204,18 +199,6 @@ def _context(dh: bytearray, kem_context: bytes, info: bytes) -> ExporterContext:
         return ExporterContext(exporter_secret(shared_secret, info))
     finally:
         wipe(dh, shared_secret)
-
-
-def _labeled_expand(prk: Buffer, label: bytes, info: bytes) -> bytearray:
-    out = bytearray(HASH_BYTES)
-    _labeled_expand_into(prk, label, info, out)
-    return out
-
-
-def _labeled_expand_into(
-    prk: Buffer, label: bytes, info: bytes, out: bytearray
-) -> None:
-    hkdf_expand_into(prk, len(out).to_bytes(2, "big") + label + info, out)
 
 
 # There is never a PSK, so its id is always the empty one.

@@ -27,7 +27,7 @@ from ..errors import Code, ProtocolError
 from ..limits import SESSION_ID_BYTES, X25519_KEY_BYTES
 from ..types import Buffer, JsonObject, SessionId
 from .canonical import BINDING, TRANSCRIPT
-from .derive import HASH_BYTES, expand, extract
+from .derive import HASH_BYTES, expand, hkdf
 from .erase import wipe
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "ack_tag",
     "agree",
     "derive_ack_key",
-    "derive_prk",
     "derive_seed",
     "export_context",
     "hpke_info",
@@ -106,25 +105,13 @@ def derive_seed(exporter: Buffer, shared: Buffer, transcript_hash: bytes) -> byt
         ProtocolError: a secret is not 32 bytes or all zero
             (``handshake.invalid-combiner-input``).
     """
-    prk = derive_prk(exporter, shared, transcript_hash)
-    try:
-        return expand(prk, b"sage-hpke-combiner|0.10.0" + transcript_hash)
-    finally:
-        wipe(prk)
-
-
-def derive_prk(exporter: Buffer, shared: Buffer, transcript_hash: bytes) -> bytearray:
-    """Return the combiner's pseudorandom key, 32 bytes; wipe it later.
-
-    Raises:
-        ProtocolError: a secret is not 32 bytes or all zero
-            (``handshake.invalid-combiner-input``).
-    """
     _check_input(exporter)
     _check_input(shared)
     ikm = bytearray().join((exporter, shared))  # one allocation, nothing left behind
     try:
-        return extract(transcript_hash, ikm)
+        return hkdf(
+            transcript_hash, ikm, b"sage-hpke-combiner|0.10.0" + transcript_hash
+        )
     finally:
         wipe(ikm)
 

@@ -16,6 +16,7 @@ from sage._crypto import (
     hkdf_expand,
     hkdf_expand_into,
     hkdf_extract,
+    hkdf_into,
     hmac_sha256,
 )
 from sage.errors import UsageError
@@ -134,23 +135,34 @@ def test_hkdf_sha256_of_libcrypto():
     results = set()
     for test in HKDF:
         results.add(test["result"])
-        prk, out = hkdf_extract(test["salt"], test["ikm"]), bytearray(test["size"])
-        if test["result"] == "valid":
-            core.libcrypto_expand_into(prk, test["info"], out)
-            assert out == test["okm"], test["tcId"]
-        else:
-            with pytest.raises(
-                UsageError, match=r"HKDF output must be 1\.\.8160 bytes"
-            ):
-                core.libcrypto_expand_into(prk, test["info"], out)
+        salt, ikm, info = test["salt"], test["ikm"], test["info"]
+        for derive_into, known in (
+            (core.libcrypto_expand_into, (hkdf_extract(salt, ikm), info)),
+            (core.libcrypto_hkdf_into, (salt, memoryview(ikm), info)),
+        ):
+            out = bytearray(test["size"])
+            if test["result"] == "valid":
+                derive_into(*known, out)
+                assert out == test["okm"], test["tcId"]
+            else:
+                with pytest.raises(
+                    UsageError, match=r"HKDF output must be 1\.\.8160 bytes"
+                ):
+                    derive_into(*known, out)
     assert results == {"valid", "invalid"}
     for size in (0, 8161):
         with pytest.raises(UsageError, match=f"8160 bytes, not {size}"):
             core.libcrypto_expand_into(bytes(32), b"", bytearray(size))
+        with pytest.raises(UsageError, match=f"8160 bytes, not {size}"):
+            core.libcrypto_hkdf_into(b"", b"", b"", bytearray(size))
     with pytest.raises(UsageError, match="prk must be 32 bytes"):
         core.libcrypto_expand_into(bytes(31), b"", bytearray(1))
     with pytest.raises(TypeError):  # and not what lies behind it in memory
         core.libcrypto_expand_into(bytes(32), None, bytearray(1))
+    with pytest.raises(TypeError):
+        core.libcrypto_hkdf_into(b"", b"", None, bytearray(1))
+    with pytest.raises(UsageError, match="out must be writable"):
+        core.libcrypto_hkdf_into(b"", b"", b"", bytes(32))
     longest = bytearray(8160)
     core.libcrypto_expand_into(bytes(32), b"x", longest)
     assert longest == hkdf_expand(bytes(32), b"x", 8160)
@@ -187,6 +199,8 @@ def test_hkdf_sha256():
             assert hkdf_expand(prk, test["info"], test["size"]) == test["okm"]
             out = bytearray(test["size"])
             hkdf_expand_into(prk, test["info"], memoryview(out))
+            assert out == test["okm"], test["tcId"]
+            hkdf_into(test["salt"], test["ikm"], test["info"], memoryview(out))
             assert out == test["okm"], test["tcId"]
         else:
             with pytest.raises(UsageError):

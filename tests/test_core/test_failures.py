@@ -119,6 +119,9 @@ for salt in (SEED, bytes(65)):  # the longer one is hashed first
 count, key = last(each(lambda: derive.expand(prk, b"info")))
 assert key == _crypto.hkdf_expand(prk, b"info", 32)
 total += count
+count, key = last(each(lambda: derive.hkdf(bytes(65), b"secret", b"info")))
+assert key == _crypto.hkdf_expand(prk, b"info", 32)
+total += count
 count, tag = last(each(lambda: transcript.ack_tag(SEED, TH)))
 assert tag == _crypto.hmac_sha256(transcript.derive_ack_key(SEED, TH), TH)
 print(total + count)

@@ -13,6 +13,7 @@ from sage._crypto import (
     ChaCha20Poly1305,
     InvalidTag,
     hkdf_expand_into,
+    hkdf_into,
     hmac_sha256_into,
 )
 from sage._known_answers import Engine
@@ -24,6 +25,7 @@ RIGHT = Engine(
     AESGCM,
     hmac_sha256_into,
     hkdf_expand_into,
+    hkdf_into,
     invalid_tag=InvalidTag,
 )
 
@@ -210,9 +212,35 @@ def test_a_derivation_that_errs_anywhere(at):
         known_answers.check(RIGHT._replace(expand_into=expand))
 
 
-def test_a_derivation_that_writes_nothing():
+@pytest.mark.parametrize("at", [0, 31, 32, 41, 63, 64, 81])
+def test_a_whole_derivation_that_errs_anywhere(at):
+    def derive(salt, ikm, info, out):
+        hkdf_into(salt, ikm, info, out)
+        if at < len(out):
+            out[at] ^= 0x80
+
     with pytest.raises(ConfigError, match="fails its known-answer test"):
-        known_answers.check(RIGHT._replace(expand_into=lambda prk, info, out: None))
+        known_answers.check(RIGHT._replace(hkdf_into=derive))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_whole_derivation_that_leaves_something_out(place):
+    def derive(*given):
+        known = [*given]
+        known[place] = b""
+        hkdf_into(*known)
+
+    with pytest.raises(ConfigError, match="fails its known-answer test"):
+        known_answers.check(RIGHT._replace(hkdf_into=derive))
+
+
+def test_a_derivation_that_writes_nothing():
+    for nothing in (
+        RIGHT._replace(expand_into=lambda prk, info, out: None),
+        RIGHT._replace(hkdf_into=lambda salt, ikm, info, out: None),
+    ):
+        with pytest.raises(ConfigError, match="fails its known-answer test"):
+            known_answers.check(nothing)
 
 
 @pytest.mark.parametrize("longest_key", [4, 64])

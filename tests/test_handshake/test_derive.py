@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sage import _crypto
-from sage.handshake.derive import HASH_BYTES, expand, extract
+from sage.handshake.derive import HASH_BYTES, expand, extract, hkdf
 
 
 @given(salt=st.binary(max_size=100), ikm=st.binary(max_size=200), info=st.binary())
@@ -16,4 +16,6 @@ def test_hkdf(salt: bytes, ikm: bytes, info: bytes) -> None:
     assert prk == _crypto.hkdf_extract(salt, ikm)
     key = expand(prk, info)
     assert key == _crypto.hkdf_expand(prk, info, HASH_BYTES)
-    assert type(prk) is type(key) is bytearray  # the owner can wipe them
+    both = hkdf(salt, ikm, info)
+    assert both == key == hkdf(memoryview(salt), bytearray(ikm), info)
+    assert type(prk) is type(key) is type(both) is bytearray  # the owner can wipe them
