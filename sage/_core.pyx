@@ -138,6 +138,15 @@ cdef extern from *:
         return sage_monotonic();
     }
 
+    /* Whether Python knows of no other thread, so that nobody waits for the GIL. What is
+       compared is ours; another thread's state, which may be on its way out, is not
+       looked into. */
+    static CYTHON_INLINE int sage_alone(void) {
+        PyThreadState *ours = PyThreadState_Get();
+        return PyInterpreterState_ThreadHead(PyThreadState_GetInterpreter(ours)) == ours
+            && PyThreadState_Next(ours) == NULL;
+    }
+
     /* Python makes every subclass a client of the garbage collector. One that adds
        neither attributes nor a __dict__ holds nothing that could form a cycle. */
     static CYTHON_INLINE void sage_untrack(PyObject *self, Py_ssize_t bytes) {
@@ -151,6 +160,7 @@ cdef extern from *:
     void sage_wipe_stack() noexcept
     uint64_t load_be64(const char *where) noexcept nogil
     void store_be64(char *where, uint64_t value) noexcept nogil
+    bint sage_alone() noexcept
     void sage_untrack(object self, Py_ssize_t bytes) noexcept
     double sage_monotonic() noexcept nogil
     double sage_monotonic_coarse() noexcept nogil
@@ -177,6 +187,7 @@ cdef enum:
     SESSION_ID_BYTES = 16
     COPY_MAX_BYTES = 2048  # below, copying beats making a memoryview
     UNLOCKED_MIN_BYTES = 4096  # from here on, others get the GIL meanwhile
+    ALONE_MAX_BYTES = 65536  # up to here, only where there are any
     BULK_MIN_BYTES = 8192  # from here on, `cryptography` may be quicker with AES
     BULK_TRIAL_BYTES = 16384
     BULK_TRIALS = 5
@@ -1204,8 +1215,11 @@ cdef class SessionCore:
         cdef uint8_t aad[USUAL_AAD_BYTES]
         cdef Py_ssize_t aad_bytes = aad_size(self.plan, extra)
         cdef bint right = True
+        cdef bint unlocked = record.size >= UNLOCKED_MIN_BYTES and (
+            record.size > ALONE_MAX_BYTES or not sage_alone()
+        )
         if (
-            record.size >= UNLOCKED_MIN_BYTES
+            unlocked
             or aad_bytes > USUAL_AAD_BYTES
             or aead.busy
         ):

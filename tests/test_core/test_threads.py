@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from sage._accel import backend
 from sage.errors import LimitReached, ReplayError, SessionClosed
-from sage.session import STREAM
+from sage.session import STREAM, Session
 from sage.session.profile import draft1_profile
 from sage.types import Role
 
@@ -285,7 +286,8 @@ def test_closing_below_others(ends):
 INTERRUPTED = """
 import faulthandler, itertools, random, signal, time
 from sage._accel import SessionCore
-from sage.session import STREAM
+from sage._accel import backend
+from sage.session import STREAM, Session
 from sage.types import Role
 
 faulthandler.dump_traceback_later(30, exit=True)
@@ -323,3 +325,29 @@ print("free")
 def test_an_interrupt_leaves_no_session_locked():
     environment = {k: v for k, v in os.environ.items() if k.startswith("SAGE_")}
     assert answer(INTERRUPTED, **environment) == "free"
+
+
+@pytest.mark.parametrize(("size", "lets_in"), [(16, False), (20_000, True)])
+def test_who_waits_gets_in_while_a_long_record_is_sealed(size, lets_in):
+    """And while a short one is, only when the interpreter says so: here, never."""
+    if backend()["engine"] != "libcrypto":
+        pytest.skip("the engine decides by itself")
+    ada = Session.stream(bytes(32), bytes(32), bytes(16), Role.INITIATOR)
+    gate, ran, text = threading.Lock(), [], bytes(size)
+    gate.acquire()
+
+    def wait():
+        with gate:
+            ran.append(True)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    sys.setswitchinterval(1000)
+    gate.release()  # from here on it waits for the GIL
+    for _ in range(20_000):
+        ada.seal(text)
+        if ran:
+            break
+    assert bool(ran) == lets_in
+    sys.setswitchinterval(1e-6)
+    thread.join()
