@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-import uuid
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from ..encoding import b64u_encode
 from ..envelope import (
     FAILURES,
     Request,
@@ -37,8 +35,9 @@ from ..errors import (
     SessionClosed,
 )
 from ..handshake import Initiation, Responder
+from ..handshake.identifiers import new_nonce, new_uuid4
 from ..identity import PublicKey, SigningKey
-from ..limits import NONCE_BYTES, RECORD_PLAINTEXT_MAX_BYTES
+from ..limits import RECORD_PLAINTEXT_MAX_BYTES
 from ..session import Session
 from ..transport import within
 from ..transport.metrics import Direction, diagnose
@@ -340,11 +339,11 @@ class Acceptance:
         ttl_s = min(self._host.config.envelope_ttl_s, request.expires - unix_time)
         return Response.answer(
             request,
-            id=str(uuid.uuid4()),
+            id=new_uuid4(os.urandom),
             kid=key.kid,
             created=unix_time,
             expires=unix_time + max(ttl_s, 1),
-            nonce=b64u_encode(os.urandom(NONCE_BYTES)),
+            nonce=new_nonce(os.urandom),
             error=error,
             metadata=metadata,
         )

@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-from ..encoding import b64u_encode
 from ..envelope import (
     MemoryReplayGuard,
     Request,
@@ -39,8 +37,9 @@ from ..errors import (
     TransportError,
     UsageError,
 )
+from ..handshake.identifiers import new_nonce, new_uuid4
 from ..identity import Resolver
-from ..limits import LIVENESS_TIMEOUT_S, NONCE_BYTES, RECORD_MIN_BYTES
+from ..limits import LIVENESS_TIMEOUT_S, RECORD_MIN_BYTES
 from ..runtime.bounds import check_limit
 from ..transport.metrics import NO_METRICS, Direction, Metrics, Outcome
 from ..types import Buffer, Did, Role, SessionId
@@ -366,13 +365,13 @@ class Channel:
     ) -> Request:
         unix_time = self._clock.unix_time()
         header = Request(
-            id=str(uuid.uuid4()),
+            id=new_uuid4(os.urandom),
             did=self._agent.did,
             recipient=self._peer,
             kid=established.binding.init_kid,
             created=unix_time,
             expires=unix_time + self._config.envelope_ttl_s,
-            nonce=b64u_encode(os.urandom(NONCE_BYTES)),
+            nonce=new_nonce(os.urandom),
             encoding="session",
             context_id=established.binding.ctx,
             session_id=established.binding.session_id,

@@ -17,14 +17,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import uuid
 from collections.abc import Callable
 from math import inf
 
-from ..encoding import b64u_encode
 from ..envelope import Reservation
 from ..errors import Code, ResolutionError
-from ..limits import NONCE_BYTES, READINESS_AGE_S, READINESS_TIMEOUT_S
+from ..handshake.identifiers import new_nonce, new_uuid4
+from ..limits import READINESS_AGE_S, READINESS_TIMEOUT_S
 from ..transport import within
 from ..transport.metrics import diagnose
 from .host import Host
@@ -115,8 +114,8 @@ class Health:
         reservation = Reservation(
             sender=agent.did,
             recipient=agent.did,
-            id=str(uuid.uuid4()),
-            nonce=b64u_encode(os.urandom(NONCE_BYTES)),
+            id=new_uuid4(os.urandom),
+            nonce=new_nonce(os.urandom),
             expires=unix_time,
         )
         await self._host.guard.reserve(

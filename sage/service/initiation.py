@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
@@ -17,6 +16,7 @@ from ..envelope import (
 )
 from ..errors import Code, ProtocolError, RemoteFailure
 from ..handshake import Binding, Initiator
+from ..handshake.identifiers import new_uuid4
 from ..identity import PublicKey
 from ..session import Session
 from ..types import Did, Role
@@ -122,7 +122,7 @@ async def initiate(
             now=began, expires=unix_time + ttl_s, unix_time=unix_time
         )
         header = Request(
-            id=str(uuid.uuid4()),
+            id=new_uuid4(os.urandom),
             did=agent.did,
             recipient=peer,
             kid=signing_key.kid,

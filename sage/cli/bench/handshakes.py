@@ -9,14 +9,12 @@ is asked.
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import repeat
 from typing import Final
 
 from ..._crypto import OpensslEd25519PrivateKey, OpensslX25519PrivateKey
-from ...encoding import b64u_encode
 from ...envelope import (
     Request,
     Response,
@@ -28,6 +26,7 @@ from ...envelope import (
     verify_response,
 )
 from ...handshake import Initiator, Responder
+from ...handshake.identifiers import new_nonce, new_uuid4
 from ...identity import KemKey, PublicKey, SigningKey
 from ...session import Session
 from ...types import Did, Role
@@ -74,7 +73,7 @@ class Agents:
     def _ask(self, initiator: Initiator) -> Request:
         payload = initiator.start(now=_NOW, expires=_UNIX + _TTL_S, unix_time=_UNIX)
         header = Request(
-            id=str(uuid.uuid4()),
+            id=new_uuid4(os.urandom),
             did=_ADA,
             recipient=_GRACE,
             kid=self._ada.kid,
@@ -103,11 +102,11 @@ class Agents:
         )
         response = Response.answer(
             request,
-            id=str(uuid.uuid4()),
+            id=new_uuid4(os.urandom),
             kid=self._grace.kid,
             created=_UNIX,
             expires=request.expires,
-            nonce=b64u_encode(os.urandom(16)),
+            nonce=new_nonce(os.urandom),
         )
         completion = responder.respond(
             request.payload,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ... import service
-from ...encoding import b64u_encode
 from ...envelope import Request, Response, sign
 from ...errors import ConnectionLost
-from ...limits import NONCE_BYTES
+from ...handshake.identifiers import new_nonce, new_uuid4
 from ...transport import AsgiWebSocket
 from ...transport.asgi import AsgiReceive, AsgiScope, AsgiSend
 from .stage import Stage
@@ -50,11 +48,11 @@ def _answer(request: Request, impostor: service.Agent) -> Response:
     unix_time = int(time.time())
     response = Response.answer(
         request,
-        id=str(uuid.uuid4()),
+        id=new_uuid4(os.urandom),
         kid=impostor.signing_key.kid,
         created=unix_time,
         expires=unix_time + 30,
-        nonce=b64u_encode(os.urandom(NONCE_BYTES)),
+        nonce=new_nonce(os.urandom),
         error="operation_failed",
     )
     return sign(response, impostor.signing_key)
