@@ -30,11 +30,12 @@ def test_what_is_none_and_what_is_not(twin, text):
     assert twin.base64url_decode(text) == pure.base64url_decode(text)
 
 
-@pytest.mark.parametrize("at", range(8))
-@pytest.mark.parametrize("character", [*map(chr, range(256))])
-def test_each_character_at_each_place(twin, character, at):
-    text = "A" * at + character + "A" * (7 - at)
-    assert twin.base64url_decode(text) == pure.base64url_decode(text)
+@pytest.mark.parametrize("size", [4, 6, 7, 8])
+def test_each_character_at_each_place(twin, size):
+    for at in range(size):
+        for character in map(chr, range(256)):
+            text = "A" * at + character + "A" * (size - at - 1)
+            assert twin.base64url_decode(text) == pure.base64url_decode(text), text
 
 
 @pytest.mark.parametrize("data", ["text", None, 3, memoryview(b"abcd")[::2]])
