@@ -157,7 +157,7 @@ cdef extern from *:
     }
     """
     void sage_wipe(void *where, size_t bytes) noexcept nogil
-    void sage_wipe_stack() noexcept
+    void sage_wipe_stack() noexcept nogil
     uint64_t load_be64(const char *where) noexcept nogil
     void store_be64(char *where, uint64_t value) noexcept nogil
     bint sage_alone() noexcept

@@ -110,6 +110,7 @@ cdef class X25519Key:
         cdef uint8_t *out = <uint8_t *>PyByteArray_AS_STRING(shared)
         with nogil:
             failed = _sodium.multiply(out, self.secret, theirs)
+            sage_wipe_stack()  # where the secret was computed, and still lies
         return None if failed else shared
 
     def __reduce__(self):

@@ -309,7 +309,8 @@ def test_threads_that_use_one_key() -> None:
 
 
 CHILD = """
-import gc, sys
+import sys
+from _thread import allocate_lock, start_new_thread
 from sage import _core, _libsodium
 from sage._accel import hkdf_expand_into
 _libsodium.compiled()
@@ -320,12 +321,23 @@ def secret(name):
     return raw
 
 peer, kept = _core.X25519Key(bytes(range(32))).public_bytes_raw(), []
+lent, agreed, never = [], allocate_lock(), allocate_lock()
+agreed.acquire()
+never.acquire()
+
+def agree():
+    shared = lent.pop().exchange(peer)
+    shared[:] = bytes(32)
+    agreed.release()
+    never.acquire()  # nobody uses this thread's stack again
+
 for number in range(4):
     raw = secret(b"agree %d" % number)
     key = _core.X25519Key(raw)
     raw[:] = bytes(32)
-    shared = key.exchange(peer)
-    shared[:] = bytes(32)
+    lent.append(key)
+    start_new_thread(agree, ())
+    agreed.acquire()
     raw = secret(b"sign %d" % number)
     signer = _core.Ed25519Signer(raw)
     raw[:] = bytes(32)
@@ -338,14 +350,21 @@ sys.stdin.read()
 """
 
 
+def limbs_of(coordinate: bytes) -> bytes:
+    """Return a coordinate as it is computed with: 51 bits in each 8 bytes."""
+    number = int.from_bytes(coordinate, "little")
+    limbs = (number >> at & 2**51 - 1 for at in range(0, 255, 51))
+    return b"".join(limb.to_bytes(8, "little") for limb in limbs)
+
+
 def secrets_of_child() -> Iterator[bytes]:
     """Yield what its keys were made of, and what was computed on the way."""
     master = bytes(range(7, 39))
     peer = X25519PrivateKey.from_private_bytes(bytes(range(32))).public_key()
     for number in range(4):
         private = _crypto.hkdf_expand(master, b"agree %d" % number, 32)
-        yield private
-        yield X25519PrivateKey.from_private_bytes(private).exchange(peer)
+        shared = X25519PrivateKey.from_private_bytes(private).exchange(peer)
+        yield from (private, shared, limbs_of(shared))
         seed = _crypto.hkdf_expand(master, b"sign %d" % number, 32)
         expanded = hashlib.sha512(seed).digest()
         nonce = hashlib.sha512(expanded[32:] + b"message").digest()
