@@ -23,6 +23,13 @@ def test_ascii_texts(members):
     assert FORM.write(dict(reversed(members.items()))) == jcs(members)
 
 
+@pytest.mark.parametrize("character", [*map(chr, range(129))])
+@pytest.mark.parametrize("name", NAMES)
+def test_each_character_alone_in_each_value(name, character):
+    members = dict.fromkeys(NAMES, "text") | {name: f"a{character}b"}
+    assert FORM.write(members) == jcs(members)
+
+
 @given(st.fixed_dictionaries(dict.fromkeys(NAMES, scalars | st.lists(scalars))))
 def test_other_values(members):
     assert FORM.write(members) == jcs(members)
