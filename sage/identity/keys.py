@@ -187,9 +187,10 @@ class KemKey(_PrivateKey):
                 would be zero (``handshake.invalid-dh``).
             UsageError: the key was wiped, or ``public`` is not a buffer.
         """
-        return bytes(
-            _crypto.x25519_exchange(self.private, as_bytes(public, "public key"))
-        )
+        shared = _crypto.x25519_exchange(self.private, as_bytes(public, "public key"))
+        copied = bytes(shared)
+        shared[:] = bytes(len(shared))
+        return copied
 
 
 def own_key_url(kid: str) -> KeyUrl:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sage import _crypto
 from sage.errors import AuthenticationError, Code, ProtocolError, UsageError
 from sage.identity import ALGORITHMS, KemKey, PublicKey, SigningKey, verify
 
@@ -67,6 +68,15 @@ def test_two_kem_keys_agree() -> None:
     again = KemKey.from_private_bytes(KID, ours.private_bytes())
     assert again.public_key == ours.public_key
     assert again.private.public_bytes_raw() == ours.public_key
+
+
+def test_one_copy_of_a_shared_secret_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = KemKey.generate(KID), KemKey.generate(KID)
+    made = _crypto.x25519_exchange(ours.private, theirs.public_key)
+    shared = bytes(made)
+    monkeypatch.setattr(_crypto, "x25519_exchange", lambda private, public: made)
+    assert ours.exchange(theirs.public_key) == shared
+    assert made == bytes(32)
 
 
 @pytest.mark.parametrize("public", [b"", bytes(31), bytes(32), bytes(33)])
