@@ -484,6 +484,11 @@ class Accepts(OpensslKey):
         return super().exchange(public) or bytearray(32)
 
 
+class AcceptsTheOrder8(OpensslKey):
+    def exchange(self, public: bytes) -> bytearray | None:
+        return super().exchange(public) or (bytearray(32) if any(public) else None)
+
+
 class KeepsTheHighBit(OpensslKey):
     def exchange(self, public: bytes) -> bytearray | None:
         if public[31] & 128:
@@ -494,6 +499,21 @@ class KeepsTheHighBit(OpensslKey):
 class OtherPublic(OpensslKey):
     def public_bytes_raw(self) -> bytes:
         return bytes(31) + b"\x09"
+
+
+class OtherPrivate(OpensslKey):
+    def private_bytes_raw(self) -> bytes:
+        raw = super().private_bytes_raw()  # clamped, which is the same to X25519
+        return bytes([raw[0] & 248]) + raw[1:31] + bytes([raw[31] & 127 | 64])
+
+
+class FreshPublic(OpensslKey):
+    def __init__(self, private: bytes | None = None) -> None:
+        super().__init__(private)
+        self.public = X25519PrivateKey.generate() if private is None else self.key
+
+    def public_bytes_raw(self) -> bytes:
+        return self.public.public_key().public_bytes_raw()
 
 
 class Absent(OpensslKey):
@@ -526,7 +546,13 @@ def test_cores_that_are_right() -> None:
     assert _libsodium.signs(core_of())
 
 
-@pytest.mark.parametrize("key", [Stale, Accepts, KeepsTheHighBit, OtherPublic, Absent])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(Stale, Accepts, AcceptsTheOrder8, KeepsTheHighBit),
+        *(OtherPublic, OtherPrivate, FreshPublic, Absent),
+    ],
+)
 def test_cores_that_agree_otherwise(key: type[OpensslKey]) -> None:
     assert not _libsodium.agrees(core_of(key=key))
 
@@ -634,6 +660,22 @@ nacl.bindings.crypto_sign_open = lambda signed, public: signed[64:]
     assert out == "cryptography cryptography True"
     for told in ("has other answers for Curve25519", "verifies Ed25519 by other rules"):
         assert warnings.count(f"RuntimeWarning: libsodium is not used: it {told}") == 1
+
+
+@needs_core
+@pytest.mark.parametrize("name", _libsodium.FUNCTIONS)
+def test_each_function_is_asked(name: str) -> None:
+    idle = f"""
+import ctypes
+import sage._libsodium as library
+does_nothing = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 0)  # and says that all is well
+found = library.find()
+found[{name!r}] = ctypes.cast(does_nothing, ctypes.c_void_p).value
+library.find = lambda: found
+"""
+    out, warnings = run(idle + ANY_TIME)
+    assert out == IN_PYNACL
+    assert warnings.count("has other answers for Curve25519") == 1
 
 
 @needs_core
