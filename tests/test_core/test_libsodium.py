@@ -418,6 +418,36 @@ def test_messages_on_both_sides_of_the_limits(library: str, size: int) -> None:
         _crypto.ed25519_verify(key, message + b"x", signature)
 
 
+@pytest.mark.parametrize(("size", "who"), [(8192, "sodium"), (8193, "openssl")])
+def test_who_signs(size: int, who: str) -> None:
+    signers: Any = [
+        SimpleNamespace(sign=lambda message, name=name: name)
+        for name in ("openssl", "sodium")
+    ]
+    assert _crypto.Ed25519PrivateKey(*signers).sign(bytes(size)) == who
+
+
+@pytest.mark.parametrize(("size", "who"), [(16_384, "sodium"), (16_385, "openssl")])
+def test_who_verifies(size: int, who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(
+        _libsodium, "verification", lambda: lambda *given: not asked.append("sodium")
+    )
+    public: Any = SimpleNamespace(
+        public_bytes_raw=lambda: bytes(32),
+        verify=lambda *given: asked.append("openssl"),
+    )
+    _crypto.ed25519_verify(public, bytes(size), b"r" * 32 + bytes(32))
+    assert asked == [who]
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_private_keys_of_another_size(library: str, size: int) -> None:
+    for load in (_crypto.ed25519_load_private, _crypto.x25519_load_private):
+        with pytest.raises(UsageError, match="private key is 32 bytes"):
+            load(bytes(size))
+
+
 def test_keys_are_the_same_in_either(library: str) -> None:
     signing, agreeing = _crypto.ed25519_generate(), _crypto.x25519_generate()
     for key, load in (

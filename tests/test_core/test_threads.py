@@ -286,8 +286,7 @@ def test_closing_below_others(ends):
 INTERRUPTED = """
 import faulthandler, itertools, random, signal, time
 from sage._accel import SessionCore
-from sage._accel import backend
-from sage.session import STREAM, Session
+from sage.session import STREAM
 from sage.types import Role
 
 faulthandler.dump_traceback_later(30, exit=True)
