@@ -38,6 +38,13 @@ def test_each_character_at_each_place(twin, size):
             assert twin.base64url_decode(text) == pure.base64url_decode(text), text
 
 
+@pytest.mark.parametrize(
+    "text", ["\u4141", "\u4141" * 2, "\u5941" * 8, "\U00014141" * 4]
+)
+def test_wide_characters_made_of_bytes_of_the_alphabet(twin, text):
+    assert twin.base64url_decode(text) is None
+
+
 @pytest.mark.parametrize("data", ["text", None, 3, memoryview(b"abcd")[::2]])
 def test_what_is_no_contiguous_buffer(twin, data):
     with pytest.raises((TypeError, ValueError, BufferError)):
