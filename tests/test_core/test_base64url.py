@@ -49,3 +49,9 @@ def test_wide_characters_made_of_bytes_of_the_alphabet(twin, text):
 def test_what_is_no_contiguous_buffer(twin, data):
     with pytest.raises((TypeError, ValueError, BufferError)):
         twin.base64url_encode(data)
+
+
+def test_a_buffer_is_given_back(twin):
+    data = bytearray(b"abc")
+    assert twin.base64url_encode(data) == "YWJj"
+    data.append(0)  # whoever held it would forbid that

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from importlib.resources import files
 from typing import Any
 
@@ -188,6 +189,22 @@ def test_the_arguments_of_libcryptos_hmac():
     core.libcrypto_hmac_into(key, key, key)
     assert key == expected
     key.append(0)  # nobody holds it any more
+
+
+@needs_libcrypto
+@pytest.mark.parametrize("size", [32, 0])
+def test_buffers_are_given_back(size):
+    core = KERNELS[-1].module
+    held = [bytearray(b"salt"), bytearray(b"ikm"), bytearray(size)]
+    salt, ikm, out = held
+    with nullcontext() if size else pytest.raises(UsageError):
+        core.libcrypto_hkdf_into(salt, ikm, b"info", out)
+    with nullcontext() if size else pytest.raises(UsageError):
+        core.libcrypto_hmac_into(salt, ikm, out)
+    with pytest.raises(TypeError):
+        core.libcrypto_hkdf_into(salt, None, b"info", out)
+    for buffer in held:
+        buffer.append(0)  # whoever held it would forbid that
 
 
 def test_hkdf_sha256():
