@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from sage._accel import backend
-from sage._crypto import hkdf_expand, hkdf_extract, sha256
+from sage._crypto import hkdf_expand, hkdf_extract, hmac_sha256, sha256
 from sage.encoding import b64u_encode
+
+from .faults import needs_libcrypto
 
 MASTER, TH, STREAM_ID = bytes(range(7, 39)), bytes(range(100, 132)), bytes(range(16))
 PAIRS, RECORDS = 100, 300
@@ -194,3 +196,60 @@ def test_what_the_pure_twin_leaves():
     print(found)
     # Whatever stays, it is no longer in the blocks themselves.
     assert found.get("v0_10 c2s 1", 0) < PAIRS
+
+
+DERIVING = """
+import sys
+from _thread import allocate_lock, start_new_thread
+from sage._accel import hkdf_into, hmac_sha256_into
+
+salt, ikm = (bytes.fromhex(text) for text in sys.argv[1:])
+done, never = allocate_lock(), allocate_lock()
+done.acquire()
+never.acquire()
+
+def aside(derive, *known):
+    out = bytearray(32)
+    derive(*known, out)
+    out[:] = bytes(32)
+    done.release()
+    never.acquire()  # nobody uses this thread's stack again
+
+for known in (hkdf_into, salt, ikm, b"info"), (hmac_sha256_into, ikm, salt):
+    start_new_thread(aside, known)
+    done.acquire()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_libcrypto
+def test_derivations_leave_nothing():
+    salt, ikm = sha256(b"salt"), sha256(b"ikm") * 2
+    prk, tag = hkdf_extract(salt, ikm), hmac_sha256(ikm, salt)
+    traces = {"prk": prk, "okm": hkdf_expand(prk, b"info", 32), "tag": tag}
+    for name, key in (("prk", prk), ("salt", salt), ("ikm", ikm)):
+        for pad in (0x36, 0x5C):
+            traces[f"{name} under {pad:#x}"] = bytes(byte ^ pad for byte in key)
+    # As the words of the hash's state, in the order of this machine's bytes.
+    for name in ("prk", "okm", "tag"):
+        words = np.frombuffer(traces[name], ">u4").astype("=u4")
+        traces[f"{name} as words"] = words.tobytes()
+    with subprocess.Popen(
+        [sys.executable, "-c", DERIVING, salt.hex(), ikm.hex()],
+        env={k: v for k, v in os.environ.items() if not k.startswith("SAGE_")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            assert child.stdout.readline() == b"ready\n"
+            try:
+                memory = b"\0".join(memory_of(child.pid))
+            except PermissionError:
+                pytest.skip("this system lets no process look into another")
+        finally:
+            child.stdin.close()
+    assert salt in memory  # the scan sees what is there
+    assert [name for name, trace in traces.items() if trace[8:16] in memory] == []
