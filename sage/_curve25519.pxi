@@ -2,8 +2,9 @@
 #
 # Part of `_core.pyx`, which includes it. `_libsodium` finds the functions, and sees to
 # their answers before anything here is used. Secrets lie inline in objects that are
-# wiped when they go. All of it runs without the GIL, on memory that nobody else can
-# write to: a message that changed between its two readings would give its key away.
+# wiped when they go. All of it runs without the GIL. What is signed is memory that nobody
+# else can write to: a message that changed between its two readings would give the key
+# away. What is verified is read once, in place.
 
 ctypedef int (*Multiply)(
     uint8_t *out, const uint8_t *scalar, const uint8_t *point
