@@ -1122,6 +1122,7 @@ def base64url_decode(text: object) -> bytes | None:
     """Return the bytes whose one text this is, or ``None`` where it is none."""
     if not isinstance(text, str):
         return None
+    text = str.__str__(text)  # whatever a subclass says of itself
     rest = len(text) % 4
     try:
         standard = text.encode("ascii").translate(_FROM_URL) + b"=" * (-rest % 4)

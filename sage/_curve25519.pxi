@@ -165,6 +165,7 @@ cdef class Ed25519Signer:
         cdef int failed
         with nogil:
             failed = _sodium.sign(out, NULL, start, size, self.secret)
+            sage_wipe_stack()  # coordinates of the nonce's point say something of it
         if failed:
             refuse_sodium()
         return signature
