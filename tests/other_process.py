@@ -5,17 +5,64 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 
 def run(code: str, **environment: str) -> tuple[str, str]:
     """Return what it prints, and its warnings."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("SAGE_")}
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=clean | environment,
+        env=_clean() | environment,
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
     return done.stdout.strip(), done.stderr
+
+
+def memory_of(code: str, *arguments: str, **environment: str) -> bytes:
+    """Return all memory that it can write to, once it has printed ``ready``.
+
+    It waits then until there is nothing more to read.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=_clean() | environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        try:
+            assert child.stdout.readline() == b"ready\n"
+            try:
+                return b"\0".join(_stretches(child.pid))
+            except PermissionError:
+                pytest.skip("this system lets no process look into another")
+        finally:
+            child.stdin.close()
+
+
+def _clean() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.startswith("SAGE_")}
+
+
+def _stretches(pid: int) -> Iterator[bytes]:
+    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in maps:
+            where, access, *_ = line.split()
+            if "rw" in access and "[v" not in line:
+                start, end = (int(part, 16) for part in where.split("-"))
+                memory.seek(start)
+                data = b""
+                while len(data) < end - start:
+                    piece = memory.read(end - start - len(data))
+                    if not piece:
+                        break
+                    data += piece
+                yield data

@@ -7,8 +7,6 @@ import ctypes
 import gc
 import hashlib
 import pickle
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,8 +45,7 @@ from ..ed25519_group import (
     multiply,
     torsion,
 )
-from ..other_process import run
-from .test_memory import memory_of
+from ..other_process import memory_of, run
 
 CORE = _libsodium.compiled()
 needs_core = pytest.mark.skipif(
@@ -377,21 +374,7 @@ def secrets_of_child() -> Iterator[bytes]:
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="reads Linux's /proc")
 @pytest.mark.parametrize(("act", "left"), [("drop", 0), ("keep", 8)])
 def test_what_another_process_finds_of_keys_that_are_gone(act: str, left: int) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, act],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        try:
-            assert child.stdout.readline() == b"ready\n"
-            try:
-                memory = b"\0".join(memory_of(child.pid))
-            except PermissionError:
-                pytest.skip("this system lets no process look into another")
-        finally:
-            child.stdin.close()
+    memory = memory_of(CHILD, act)
     assert bytes(range(32)) in memory  # the scan sees what is there
     secrets = list(secrets_of_child())
     # The first and last bytes change when a scalar is prepared; these do not.

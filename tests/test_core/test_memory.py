@@ -6,9 +6,6 @@ they had, from the master key alone, and looks for them in all of the child's me
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from sage._accel import backend
 from sage._crypto import hkdf_expand, hkdf_extract, hmac_sha256, sha256
 from sage.encoding import b64u_encode
 
+from ..other_process import memory_of
 from .faults import needs_libcrypto
 
 MASTER, TH, STREAM_ID = bytes(range(7, 39)), bytes(range(100, 132)), bytes(range(16))
@@ -103,48 +101,14 @@ def key_sets() -> Iterator[dict[str, bytes]]:
         yield keys
 
 
-def memory_of(pid: int) -> Iterator[bytes]:
-    """Yield each stretch of memory that a process can write to."""
-    maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-        for line in maps:
-            where, access, *_ = line.split()
-            if "rw" in access and "[v" not in line:
-                start, end = (int(part, 16) for part in where.split("-"))
-                memory.seek(start)
-                data = b""
-                while len(data) < end - start:
-                    piece = memory.read(end - start - len(data))
-                    if not piece:
-                        break
-                    data += piece
-                yield data
-
-
 def found_in_child(core: str, act: str, records: int = RECORDS) -> dict[str, int]:
     """Return which kinds of key another process finds, and how many of each."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("SAGE_")}
     if core == "python":
-        environment["SAGE_NO_EXTENSIONS"] = "1"
+        environment = {"SAGE_NO_EXTENSIONS": "1"}
     else:
-        environment["SAGE_ENGINE"] = backend()["engine"]
+        environment = {"SAGE_ENGINE": backend()["engine"]}
     facts = repr((MASTER, TH, STREAM_ID, PAIRS, records, act))
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, facts, b64u_encode(STREAM_ID)],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        try:
-            assert child.stdout.readline() == b"ready\n"
-            try:
-                memory = b"\0".join(memory_of(child.pid))
-            except PermissionError:
-                pytest.skip("this system lets no process look into another")
-        finally:
-            child.stdin.close()
+    memory = memory_of(CHILD, facts, b64u_encode(STREAM_ID), **environment)
     assert MASTER in memory  # the scan sees what is there
     found: dict[str, int] = {}
     words = words_of(memory)
@@ -235,21 +199,6 @@ def test_derivations_leave_nothing():
     for name in ("prk", "okm", "tag"):
         words = np.frombuffer(traces[name], ">u4").astype("=u4")
         traces[f"{name} as words"] = words.tobytes()
-    with subprocess.Popen(
-        [sys.executable, "-c", DERIVING, salt.hex(), ikm.hex()],
-        env={k: v for k, v in os.environ.items() if not k.startswith("SAGE_")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        try:
-            assert child.stdout.readline() == b"ready\n"
-            try:
-                memory = b"\0".join(memory_of(child.pid))
-            except PermissionError:
-                pytest.skip("this system lets no process look into another")
-        finally:
-            child.stdin.close()
+    memory = memory_of(DERIVING, salt.hex(), ikm.hex())
     assert salt in memory  # the scan sees what is there
     assert [name for name, trace in traces.items() if trace[8:16] in memory] == []
