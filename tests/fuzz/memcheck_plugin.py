@@ -27,6 +27,7 @@ TESTS_LEFT_OUT = (
     "test_sealing_allocates_the_record_and_nothing_else",
     "test_eight_threads_on_one_stream",
     "test_what_is_refused_because_the_session_closed_leaves_no_plaintext",
+    "test_who_waits_gets_in_while_a_long_record_is_sealed",  # valgrind chooses who runs
 )
 FEW = settings(
     max_examples=EXAMPLES_MAX,
