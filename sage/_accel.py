@@ -131,17 +131,7 @@ known_answers.check(
 )
 _ENGINE, _OPENSSL = "cryptography", openssl_version()
 
-if TYPE_CHECKING:
-    from ._core_py import (
-        ReplayWindow,
-        SessionCore,
-        base64url_decode,
-        base64url_encode,
-        untrack,
-    )
-
-    _CORE, _REASON = "python", ""
-elif PURE:
+if TYPE_CHECKING or PURE:
     from ._core_py import (
         ReplayWindow,
         SessionCore,

@@ -20,8 +20,6 @@ rely on the GIL as well, so the module refuses to load where it is switched off.
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
-
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
@@ -331,8 +329,7 @@ cdef class SessionCore:
     @property
     def id(self):
         """The session id: 22 characters of canonical base64url."""
-        raw = PyBytes_FromStringAndSize(<char *>self.session_id, SESSION_ID_BYTES)
-        return urlsafe_b64encode(raw)[:22].decode("ascii")
+        return text_of(self.session_id, SESSION_ID_BYTES)
 
     @property
     def role(self):

@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import binascii
 import os
-from base64 import urlsafe_b64encode
 from collections import deque
 from collections.abc import Iterable
 from math import inf, isfinite
@@ -262,7 +261,7 @@ class SessionCore:
         if deadline is not None:
             self._deadline = min(self._deadline, _seconds(deadline))
         self._expires = min(created + plan.idle_s, self._deadline)
-        self._id = urlsafe_b64encode(raw_id)[:-2].decode("ascii")
+        self._id = base64url_encode(raw_id)
         self._closed = self._warm = False
         self._process = _process
         self._lock = Lock()

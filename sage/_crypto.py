@@ -366,7 +366,6 @@ _P: Final = 2**255 - 19
 _L: Final = 2**252 + 27742317777372353535851937790883648493
 _D: Final = -121665 * pow(121666, -1, _P) % _P
 _SIGN_BIT: Final = 1 << 255
-_SHORT_MAX_BYTES: Final = 16 * 1024  # beyond, the hash takes longer than the curve
 _IDENTITY_ENCODING: Final = (1).to_bytes(32, "little")
 
 # A scalar that is -1 modulo L and 0 modulo 8, with the bits that X25519 would set.
@@ -391,7 +390,7 @@ class Ed25519PrivateKey:
 
     def sign(self, message: bytes) -> bytes:
         """Return the 64-byte signature."""
-        if self._sodium is None or len(message) > _libsodium.SHORT_MAX_BYTES:
+        if self._sodium is None or len(message) > _libsodium.SIGN_MAX_BYTES:
             return self._openssl.sign(message)
         signature: bytes = self._sodium.sign(message)
         return signature
@@ -471,7 +470,7 @@ def ed25519_verify(public: Ed25519PublicKey, message: Buffer, signature: bytes) 
     if s >= _L or r_y >= _P or r == _IDENTITY_ENCODING:
         raise AuthenticationError
     verify = _libsodium.verification()
-    if verify is not None and len(message) <= _SHORT_MAX_BYTES:
+    if verify is not None and len(message) <= _libsodium.VERIFY_MAX_BYTES:
         if not verify(public.public_bytes_raw(), message, signature):
             raise AuthenticationError
         return

@@ -28,7 +28,8 @@ from .types import Buffer
 
 __all__ = [
     "FUNCTIONS",
-    "SHORT_MAX_BYTES",
+    "SIGN_MAX_BYTES",
+    "VERIFY_MAX_BYTES",
     "Verify",
     "agrees",
     "compiled",
@@ -41,8 +42,12 @@ __all__ = [
 Verify = Callable[[bytes, Buffer, bytes], bool]
 """``verify(public, message, signature)`` tells whether Ed25519's signature is right."""
 
-SHORT_MAX_BYTES: Final = 8192
-"""What to sign by libsodium: its SHA-512, which runs twice, is the slower one."""
+SIGN_MAX_BYTES: Final = 8 * 1024
+VERIFY_MAX_BYTES: Final = 16 * 1024
+"""The longest messages for libsodium, whose SHA-512 is slower than OpenSSL's.
+
+Signing reads a message twice, verifying once.
+"""
 
 FUNCTIONS: Final = (
     "crypto_scalarmult_curve25519",
