@@ -119,6 +119,8 @@ def find() -> dict[str, int]:
     """
     import ctypes  # opens a library itself, and may not be allowed to
 
+    from ._addresses import address_of
+
     package = find_spec("nacl")
     module = package and PathFinder.find_spec(
         "nacl._sodium", package.submodule_search_locations
@@ -126,16 +128,10 @@ def find() -> dict[str, int]:
     if module is None or module.origin is None:
         raise LookupError("there is no PyNaCl")
     library = ctypes.CDLL(module.origin)
-    try:
-        if library.sodium_init() < 0:
-            raise LookupError("libsodium does not start")
-        pointers = [getattr(library, name) for name in FUNCTIONS]
-    except AttributeError as exc:
-        raise LookupError(f"a function is not to be seen: {exc}") from None
-    return {
-        name: ctypes.cast(pointer, ctypes.c_void_p).value or 0
-        for name, pointer in zip(FUNCTIONS, pointers, strict=True)
-    }
+    address_of(library, "sodium_init")
+    if library.sodium_init() < 0:
+        raise LookupError("libsodium does not start")
+    return {function: address_of(library, function) for function in FUNCTIONS}
 
 
 def _warn(text: str) -> None:

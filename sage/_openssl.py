@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final
 
+from ._addresses import address_of
 from ._crypto import extension_file
 from .errors import ConfigError
 
@@ -185,25 +186,14 @@ def _open(name: str, file: str | None) -> Library:
     version = _version(handle)
     if int(version.partition(".")[0]) < _OLDEST:
         raise LookupError(f"version {version} is older than {_OLDEST}.0")
-    addresses = {function: _address(handle, function) for function in FUNCTIONS}
+    addresses = {function: address_of(handle, function) for function in FUNCTIONS}
     return Library(name, version, addresses, handle)
 
 
 def _version(handle: ctypes.CDLL) -> str:
     """Ask a library for its version: 0xMNN00PP0, major, minor and patch."""
-    _address(handle, "OpenSSL_version_num")
+    address_of(handle, "OpenSSL_version_num")
     ask = handle.OpenSSL_version_num
     ask.argtypes, ask.restype = [], ctypes.c_ulong
     number = ask()
     return f"{number >> 28 & 0xF}.{number >> 20 & 0xFF}.{number >> 4 & 0xFF}"
-
-
-def _address(handle: ctypes.CDLL, function: str) -> int:
-    try:
-        pointer = getattr(handle, function)
-    except AttributeError:
-        raise LookupError(f"{function} is not to be seen") from None
-    address = ctypes.cast(pointer, ctypes.c_void_p).value
-    if not address:
-        raise LookupError(f"{function} has no address")
-    return address

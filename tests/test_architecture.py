@@ -28,6 +28,7 @@ ROWS: list[set[str]] = [
     {"errors", "limits", "types"},
     {
         "_accel",
+        "_addresses",
         "_arguments",
         "_core",
         "_core_py",
@@ -316,7 +317,13 @@ def test_file_of(module: str) -> Path:
     name = f"test_{path.stem.strip('_')}.py"
     if path.stem in {"_core_py", "_accel", "_environment"}:
         return TESTS / "test_core"
-    if path.stem in {"_arguments", "_known_answers", "_libsodium", "_openssl"}:
+    if path.stem in {
+        "_addresses",
+        "_arguments",
+        "_known_answers",
+        "_libsodium",
+        "_openssl",
+    }:
         return TESTS / "test_core" / name
     folders = [f"test_{part}" for part in path.parts[:-1]]
     return TESTS.joinpath(*folders, name)

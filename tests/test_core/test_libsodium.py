@@ -642,7 +642,7 @@ def test_pynacl_verifies_where_its_library_is_out_of_reach(fault: str) -> None:
 
 def test_a_library_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("nacl")
-    library = SimpleNamespace(sodium_init=lambda: -1)
+    library = SimpleNamespace(sodium_init=ctypes.CFUNCTYPE(ctypes.c_int)(lambda: -1))
     monkeypatch.setattr(ctypes, "CDLL", lambda file: library)
     with pytest.raises(LookupError, match="does not start"):
         _libsodium.find()
