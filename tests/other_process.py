@@ -11,17 +11,41 @@ from pathlib import Path
 import pytest
 
 
-def run(code: str, **environment: str) -> tuple[str, str]:
-    """Return what it prints, and its warnings."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+def run(
+    code: str, *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run code in an interpreter with these of our variables and no others."""
+    return subprocess.run(
+        [sys.executable, *options, "-c", code],
         env=_clean() | environment,
         capture_output=True,
         text=True,
         timeout=60,
-        check=True,
+        check=False,
     )
+
+
+def failure(code: str, *options: str, **environment: str) -> str:
+    """Return the last line that a failing interpreter says."""
+    done = run(code, *options, **environment)
+    assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
+    return done.stderr.strip().splitlines()[-1]
+
+
+def answer_and_warnings(
+    code: str, *options: str, **environment: str
+) -> tuple[str, str]:
+    """Return what an interpreter prints, and what it complains of."""
+    done = run(code, *options, **environment)
+    assert done.returncode == 0, (done.returncode, done.stderr)
     return done.stdout.strip(), done.stderr
+
+
+def answer(code: str, *options: str, **environment: str) -> str:
+    """Return what an interpreter prints that has nothing to complain of."""
+    printed, complaints = answer_and_warnings(code, *options, **environment)
+    assert complaints == ""
+    return printed
 
 
 def memory_of(code: str, *arguments: str, **environment: str) -> bytes:

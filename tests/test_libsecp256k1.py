@@ -12,7 +12,7 @@ from sage._libsecp256k1 import Recover
 from sage.errors import AuthenticationError
 
 from .ed25519_group import Point, double_and_add
-from .other_process import run
+from .other_process import answer_and_warnings
 
 RECOVER = _libsecp256k1.recovery()
 needs_libsecp256k1 = pytest.mark.skipif(
@@ -177,17 +177,23 @@ def test_backend_says_who_recovers() -> None:
 
 @needs_libsecp256k1
 def test_it_is_taken_where_it_is_installed() -> None:
-    assert run(REPORT) == ("libsecp256k1 True", "")
-    assert run(REPORT, SAGE_NO_EXTENSIONS="1") == ("libsecp256k1 True", "")
+    assert answer_and_warnings(REPORT) == ("libsecp256k1 True", "")
+    assert answer_and_warnings(REPORT, SAGE_NO_EXTENSIONS="1") == (
+        "libsecp256k1 True",
+        "",
+    )
 
 
 def test_nobody_looks_for_it_where_that_is_forbidden() -> None:
-    assert run(REPORT, SAGE_ENGINE="cryptography") == ("cryptography False", "")
+    assert answer_and_warnings(REPORT, SAGE_ENGINE="cryptography") == (
+        "cryptography False",
+        "",
+    )
 
 
 def test_nothing_is_amiss_without_it() -> None:
     absent = "import sys\nsys.modules['coincurve'] = None\n"
-    assert run(absent + ANY_TIME) == ("cryptography True", "")
+    assert answer_and_warnings(absent + ANY_TIME) == ("cryptography True", "")
 
 
 @needs_libsecp256k1
@@ -197,7 +203,7 @@ import coincurve
 key = coincurve.PublicKey.from_secret((77).to_bytes(32))
 coincurve.PublicKey.from_signature_and_message = lambda *given: key
 """
-    out, err = run(errs + ANY_TIME)
+    out, err = answer_and_warnings(errs + ANY_TIME)
     assert out == "cryptography True"
     warning = "libsecp256k1 is not used: it recovers secp256k1 by other rules"
     assert err.count(f"RuntimeWarning: {warning}") == 1

@@ -6,10 +6,6 @@ one of OpenSSL's, which it may call.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from sage import _openssl
@@ -85,33 +81,3 @@ def find_algorithms(library, find=openssl.find_algorithms):
 openssl.find = lambda: (library, why)
 openssl.find_algorithms = find_algorithms
 """
-
-
-def run(
-    code: str, *options: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run code in an interpreter with these of our variables and no others."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("SAGE_")}
-    return subprocess.run(
-        [sys.executable, *options, "-c", code],
-        env=clean | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def failure(code: str, *options: str, **environment: str) -> str:
-    """Return the last line that a failing interpreter says."""
-    done = run(code, *options, **environment)
-    assert done.returncode == 1, (done.returncode, done.stdout, done.stderr)
-    return done.stderr.strip().splitlines()[-1]
-
-
-def answer(code: str, *options: str, **environment: str) -> str:
-    """Return what an interpreter prints that has nothing to complain of."""
-    done = run(code, *options, **environment)
-    assert done.returncode == 0, (done.returncode, done.stderr)
-    assert done.stderr == ""
-    return done.stdout.strip()

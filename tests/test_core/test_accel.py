@@ -9,7 +9,8 @@ import pytest
 from sage import _accel
 from sage._crypto import CRYPTOGRAPHY_VERSION, openssl_version
 
-from .faults import LIBRARY, PRELUDE, WHY, answer, failure, needs_libcrypto, run
+from ..other_process import answer, failure, run
+from .faults import LIBRARY, PRELUDE, WHY, needs_libcrypto
 
 REPORT = """
 import sage._accel as accel

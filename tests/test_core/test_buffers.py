@@ -12,8 +12,9 @@ from sage.errors import AuthenticationError, SageError, SessionClosed
 from sage.session import STREAM, STREAM_AES
 from sage.types import Role
 
+from ..other_process import answer
 from .engines import KERNELS
-from .faults import answer, needs_libcrypto
+from .faults import needs_libcrypto
 
 SEED, TH, NAME = bytes(range(32)), bytes(range(100, 132)), bytes(16)
 LONG = 2_000_000

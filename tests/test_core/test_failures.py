@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from .faults import PRELUDE, answer, needs_libcrypto
+from ..other_process import answer
+from .faults import PRELUDE, needs_libcrypto
 
 pytestmark = needs_libcrypto
 

@@ -45,7 +45,7 @@ from ..ed25519_group import (
     multiply,
     torsion,
 )
-from ..other_process import memory_of, run
+from ..other_process import answer_and_warnings, memory_of
 
 CORE = _libsodium.compiled()
 needs_core = pytest.mark.skipif(
@@ -602,21 +602,21 @@ def test_backend_says_who_works() -> None:
 
 @needs_core
 def test_it_is_taken_where_it_is_installed() -> None:
-    assert run(REPORT) == (IN_THE_CORE, "")
+    assert answer_and_warnings(REPORT) == (IN_THE_CORE, "")
 
 
 @needs_pynacl
 def test_pynacl_verifies_for_the_pure_twin() -> None:
-    assert run(REPORT, SAGE_NO_EXTENSIONS="1") == (IN_PYNACL, "")
+    assert answer_and_warnings(REPORT, SAGE_NO_EXTENSIONS="1") == (IN_PYNACL, "")
 
 
 def test_nobody_looks_for_it_where_that_is_forbidden() -> None:
-    assert run(REPORT, SAGE_ENGINE="cryptography") == (NOWHERE, "")
+    assert answer_and_warnings(REPORT, SAGE_ENGINE="cryptography") == (NOWHERE, "")
 
 
 def test_nothing_is_amiss_without_it() -> None:
     absent = "import sys\nsys.modules['nacl'] = None\n"
-    out, warnings = run(absent + ANY_TIME)
+    out, warnings = answer_and_warnings(absent + ANY_TIME)
     assert (out, warnings) == ("cryptography cryptography True", "")
 
 
@@ -637,7 +637,7 @@ def test_nothing_is_amiss_without_it() -> None:
 )
 def test_pynacl_verifies_where_its_library_is_out_of_reach(fault: str) -> None:
     code = f"import sys\nimport sage._libsodium as library\n{fault}\n"
-    assert run(code + REPORT) == (IN_PYNACL, "")
+    assert answer_and_warnings(code + REPORT) == (IN_PYNACL, "")
 
 
 def test_a_library_that_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -658,7 +658,7 @@ found["crypto_scalarmult_curve25519"] = found["crypto_scalarmult_curve25519_base
 library.find = lambda: found
 nacl.bindings.crypto_sign_open = lambda signed, public: signed[64:]
 """
-    out, warnings = run(errs + ANY_TIME)
+    out, warnings = answer_and_warnings(errs + ANY_TIME)
     assert out == "cryptography cryptography True"
     for told in ("has other answers for Curve25519", "verifies Ed25519 by other rules"):
         assert warnings.count(f"RuntimeWarning: libsodium is not used: it {told}") == 1
@@ -675,7 +675,7 @@ found = library.find()
 found[{name!r}] = ctypes.cast(does_nothing, ctypes.c_void_p).value
 library.find = lambda: found
 """
-    out, warnings = run(idle + ANY_TIME)
+    out, warnings = answer_and_warnings(idle + ANY_TIME)
     assert out == IN_PYNACL
     assert warnings.count("has other answers for Curve25519") == 1
 
@@ -692,5 +692,5 @@ for make in (_core.X25519Key, _core.Ed25519Signer, lambda: _core.ed25519_verify(
     except _core.UsageError as exc:
         print(exc)
 """
-    out, _ = run(code)
+    out, _ = answer_and_warnings(code)
     assert out.splitlines() == ["no libsodium was loaded"] * 3

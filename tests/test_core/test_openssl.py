@@ -16,7 +16,8 @@ from sage._crypto import extension_file
 from sage._openssl import FUNCTIONS, _Algorithm, _Function
 from sage.errors import ConfigError
 
-from .faults import answer, needs_libcrypto
+from ..other_process import answer
+from .faults import needs_libcrypto
 
 NUMBER = ctypes.CFUNCTYPE(ctypes.c_ulong)
 NOTHING = ctypes.CFUNCTYPE(None)

@@ -14,8 +14,8 @@ from sage.errors import BatchError, SessionClosed, UsageError
 from sage.session import STREAM, STREAM_AES
 from sage.types import Role
 
+from ..other_process import answer
 from .engines import KERNELS
-from .faults import answer
 
 SEED, TH, NAME = bytes(range(32)), bytes(range(100, 132)), bytes(16)
 SIZE = 5000

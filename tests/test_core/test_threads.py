@@ -16,7 +16,7 @@ from sage.session import STREAM, Session
 from sage.session.profile import draft1_profile
 from sage.types import Role
 
-from .faults import answer
+from ..other_process import answer
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ from sage._crypto import ChaCha20Poly1305, hkdf_expand
 from sage.session import V0_10
 from sage.types import Role
 
-from .faults import PRELUDE, answer, needs_libcrypto
+from ..other_process import answer
+from .faults import PRELUDE, needs_libcrypto
 
 SEED, TH = bytes(range(32)), bytes(range(100, 132))
 MEMORY = Path("/proc/self/mem")
