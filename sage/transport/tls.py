@@ -30,6 +30,7 @@ from ..limits import (
 )
 from .tls_watch import TlsKeptBusy, watch_here
 from .turn import turn_of
+from .unread import has_unread
 
 __all__ = ["TlsTransport", "can_watch_sockets"]
 
@@ -311,6 +312,9 @@ class TlsTransport(asyncio.Transport):
                 logger.exception("internal error; the connection is cut")
                 self._end(exc)
             if not self.is_reading() or time.monotonic() >= end_at:
+                return
+            # TLS holds nothing back of a record that came whole.
+            if len(data) < TLS_RECORD_MAX_BYTES and not has_unread(self._descriptor):
                 return
 
     def _is_put_off(self) -> bool:

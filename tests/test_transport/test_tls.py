@@ -10,8 +10,14 @@ import time
 
 import pytest
 
-from sage.limits import TLS_SEND_MAX_BYTES, TURN_S, WRITE_BUFFER_HIGH_BYTES
+from sage.limits import (
+    TLS_RECORD_MAX_BYTES,
+    TLS_SEND_MAX_BYTES,
+    TURN_S,
+    WRITE_BUFFER_HIGH_BYTES,
+)
 from sage.transport.tls import TlsTransport, can_watch_sockets
+from sage.transport.tls_watch import TlsWatch
 from sage.transport.turn import turn_of
 
 from .tls_by_hand import DATA, ByHand, Keys13, Noting, log_keys
@@ -92,6 +98,35 @@ async def test_a_pause_leaves_the_bytes_at_the_sender(tls):
         protocol.transport.resume_reading()
         while protocol.got != b"later":
             await asyncio.sleep(0.01)
+
+
+async def test_all_that_waits_is_read_in_one_turn_and_nothing_is_tried_in_vain(
+    tls, monkeypatch
+):
+    if not hasattr(socket, "AF_UNIX"):
+        pytest.skip("nobody says what has not been read")
+    client, protocol = ssl.create_default_context(cafile=str(tls.authority)), Noting()
+    end = ByHand(client, protocol, tls.server, name="localhost")
+    await end.shake_hands()
+    sizes = (1, 100, TLS_RECORD_MAX_BYTES, 7)
+    protocol.transport.pause_reading()
+    for size in sizes:
+        end.tls.write(bytes(size))
+    await end.send()
+    lengths, recv = [], TlsWatch.recv
+
+    def count(self, sock, size):
+        lengths.append(len(data := recv(self, sock, size)))
+        return data
+
+    monkeypatch.setattr(TlsWatch, "recv", count)
+    protocol.transport.resume_reading()
+    while not lengths:
+        await asyncio.sleep(0)
+    assert tuple(lengths) == sizes
+    end.sock.close()
+    protocol.transport.abort()
+    await protocol.lost.wait()
 
 
 async def test_closing_sends_what_waits_over_unread_bytes(tls):
