@@ -78,12 +78,17 @@ class Records:
         """
         limit = self.record_max_bytes - RECORD_MIN_BYTES
         try:
-            sizes = [memoryview(plaintext).nbytes for plaintext in plaintexts]
+            sizes = [
+                len(plaintext)
+                if type(plaintext) is bytes
+                else memoryview(plaintext).nbytes
+                for plaintext in plaintexts
+            ]
         except TypeError:
             raise UsageError(
                 "a record is made of bytes, or of what is like them"
             ) from None
-        if not all(0 < size <= limit for size in sizes):
+        if sizes and not (min(sizes) > 0 and max(sizes) <= limit):
             raise UsageError(f"a record carries 1..{limit} bytes")
         return sizes
 

@@ -60,14 +60,10 @@ class Latencies:
 
     def add(self, latencies_us: Iterable[float]) -> None:
         """Count each, to the microsecond, from 1 to `LATENCY_MAX_US`."""
-        self._counts.update(
-            [
-                value
-                if 0 < (value := round(latency_us)) < _EXACT
-                else _bucket(min(max(value, 1), LATENCY_MAX_US))
-                for latency_us in latencies_us
-            ]
-        )
+        values = [round(latency_us) for latency_us in latencies_us]
+        if values and not (min(values) > 0 and max(values) < _EXACT):
+            values = [_bucket(min(max(value, 1), LATENCY_MAX_US)) for value in values]
+        self._counts.update(values)
 
     def merge(self, other: Latencies) -> None:
         """Count what another has counted."""

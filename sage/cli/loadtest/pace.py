@@ -55,9 +55,11 @@ class Due:
     def take(self, now: float, most: int) -> list[float]:
         """Return the departures that are due, at most so many."""
         batch: list[float] = []
-        while self.next <= now and self.next < self._end and len(batch) < most:
-            batch.append(self.next)
-            self.next = next(self._times)
+        following, times, end = self.next, self._times, self._end
+        while following <= now and following < end and len(batch) < most:
+            batch.append(following)
+            following = next(times)
+        self.next = following
         return batch
 
 
