@@ -17,6 +17,7 @@ import h11
 from ..errors import Code, ConnectFailed, ConnectionLost, DecodeError, UsageError
 from .address import HostMap, resolve_address, tls_context
 from .https_client import HeaderLines, HttpResponse
+from .unread import has_unread
 
 __all__ = ["HttpsGetter"]
 
@@ -117,14 +118,17 @@ class HttpsGetter:
 
     def _take_idle(self, host: str) -> _Connection | None:
         idle = self._idle_here()
-        connections = idle.get(host)
+        connections, usable = idle.get(host, []), None
+        while connections and usable is None:
+            connection = connections.pop()
+            if connection.was_silent():
+                connection.stop_expiry()
+                usable = connection
+            else:
+                connection.close()
         if not connections:
-            return None
-        connection = connections.pop()
-        if not connections:
-            del idle[host]
-        connection.stop_expiry()
-        return connection
+            idle.pop(host, None)
+        return usable
 
     def _idle_here(self) -> _Idle:
         """Return the connections of the running loop, by host."""
@@ -218,6 +222,24 @@ class _Connection:
         if self._http.trailing_data[0]:
             return False  # the answer to nothing (RFC 9112, 9.2), nor to what comes
         self._http.start_next_cycle()
+        return True
+
+    def was_silent(self) -> bool:
+        """Return whether the server has said nothing since its last response.
+
+        What it says unasked is the answer to nothing; the end says that it left.
+        """
+        transport = self._writer.transport
+        if transport.is_closing():
+            return False
+        if has_unread(transport.get_extra_info("socket").fileno()):
+            return False
+        reading = self._reader.read(1)
+        try:
+            reading.send(None)  # as far as it goes without waiting
+        except (StopIteration, OSError):
+            return False
+        reading.close()
         return True
 
     def stop_expiry(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 
 import pytest
@@ -149,6 +150,38 @@ async def test_an_answer_that_was_not_asked_for_is_none_to_the_next(canned):
             assert response.body == b"hi"
         await getter.close()
     assert len(connections) == 2
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_what_was_said_meanwhile_is_no_answer_to_the_next(tls, held):
+    """Whether the loop has read it or it still lies in the socket."""
+    served: list[asyncio.StreamWriter] = []
+
+    async def serve(reader, writer):
+        served.append(writer)
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(OK)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls.server)
+    port = server.sockets[0].getsockname()[1]
+    async with asyncio.timeout(10), server:
+        where = HostAddress(address="127.0.0.1", port=port, ca=tls.authority)
+        getter = HttpsGetter({"agents.example": where})
+        await getter.get("agents.example", "/", headers=[], max_bytes=9)
+        (kept,) = kept_by(getter)
+        if held:
+            # Of the transport below TLS, which reads on whoever pauses it.
+            kept._writer.transport._ssl_protocol._transport.pause_reading()
+        served[0].write(OK.replace(b"hi", b"no"))
+        await asyncio.sleep(0.05)
+        response = await getter.get("agents.example", "/", headers=[], max_bytes=9)
+        assert response.body == b"hi"
+        assert len(served) == 2
+        assert kept._writer.transport.is_closing()
+        await getter.close()
 
 
 @pytest.mark.parametrize(
