@@ -23,6 +23,10 @@ __all__ = ["send_records"]
 # late; waking for each one would cost more than sending it.
 _TICK_S: Final = 0.000_25
 
+# What a stall has held up leaves in parts, each of the records of so much time: the
+# service begins with the first while we seal the second.
+_PART_S: Final = 2 * _TICK_S
+
 # As many leave together in a closed loop, and count from when the first of them does.
 _TOGETHER: Final = 16
 
@@ -123,11 +127,15 @@ class _Carrying:
             now = monotonic()
             return [] if now >= self._tally.end else [now] * min(room, _TOGETHER)
         while self._due.next < self._tally.end:
-            await until(max(self._due.next, self._woken + _TICK_S))
-            self._woken = monotonic()
-            if self._tally.is_over(self._woken):
+            if self._due.next > self._woken:
+                await until(max(self._due.next, self._woken + _TICK_S))
+                self._woken = monotonic()
+            else:
+                await asyncio.sleep(0)  # for the part before it to leave
+            if self._tally.is_over(monotonic()):
                 break
-            if batch := self._due.take(self._woken, room):
+            part_ends_at = min(self._due.next + _PART_S, self._woken)
+            if batch := self._due.take(part_ends_at, room):
                 return batch
         return []
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 
 import pytest
@@ -44,6 +45,32 @@ async def test_an_open_loop_sends_what_was_planned(
     assert tally.answered == tally.sent
     assert 150 <= tally.sent <= 200
     assert not tally.errors
+
+
+async def test_what_a_stall_has_held_up_leaves_in_parts(
+    running: Running, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    send_many = Stream.send_many
+
+    async def stall_once(self: Stream, records: list[bytes]) -> None:
+        if not sizes:
+            time.sleep(0.02)
+        sizes.append(len(records))
+        await send_many(self, records)
+
+    monkeypatch.setattr(Stream, "send_many", stall_once)
+    async with running() as connect:
+        link = Link(connect)
+        await link.channel()
+        tally = now_for(0.05)
+        # Two records in the time of a part, and the one that it begins with.
+        plan = replace(plan, rate=4000, duration_s=0.05, in_flight=1024)
+        await send_records(link, plan, tally, index=0, payload=b"x")
+        await link.close()
+    assert max(sizes) <= 3
+    assert sum(sizes) >= 80
+    assert tally.answered == tally.sent
 
 
 async def test_no_more_than_allowed_are_in_flight(running: Running, plan: Plan) -> None:
