@@ -99,7 +99,7 @@ CORE := $(STAMPS)/core-$(TWIN)
 # --- what to do --------------------------------------------------------------------
 
 .PHONY: help demo test test-all lint docs bench bench-history bench-check bench-gate
-.PHONY: dashboard ratios sizes resolution http-ratios fuzz valgrind clean
+.PHONY: dashboard ratios sizes resolution http-ratios stalls fuzz valgrind clean
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -192,6 +192,9 @@ resolution: $(STAMPS)/with-all $(CORE) ## compare a cached resolution with one f
 
 http-ratios: $(STAMPS)/with-all $(CORE) ## measure what signed HTTP costs, and judge it
 	@$(RUN) $(PY) asv_bench/scripts/http_signatures.py
+
+stalls: $(STAMPS)/venv ## measure how often this machine takes a core away
+	@$(PY) asv_bench/scripts/stalls.py
 
 # Both compile the core in a way of their own, below build/, and need what Python cannot
 # install: clang for the one, valgrind for the other.
