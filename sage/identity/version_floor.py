@@ -39,7 +39,9 @@ class VersionFloor:
     A registry that answers with a lower version has rolled back. One that answers
     with the same version and other bytes tells two stories. One that presents as good
     what was revoked contradicts itself. All are refused. May be used from several
-    threads and, with a file, from several processes.
+    threads and, with a file, from several processes that each open it. The copy that a
+    fork makes refuses: SQLite forbids to use its connections so, and without a path
+    both would write into one temporary file.
 
     Attributes:
         revocations: how many were learned through this very object.
@@ -66,6 +68,7 @@ class VersionFloor:
         self._max_agents = max_agents
         self.revocations = 0
         self._lock = threading.Lock()
+        self._process = os.getpid()
         file = as_database(path) if path else None
         try:
             if file is not None:
@@ -111,10 +114,11 @@ class VersionFloor:
         Raises:
             ResolutionError: a lower version than before, or the same with another
                 digest (``record.stale``); something accepted that was revoked
-                (``record.invalid``); the memory cannot be read or written, or is
-                full of revocations (``record.unreachable``).
+                (``record.invalid``); the memory cannot be read or written, is full of
+                revocations, or was copied by a fork (``record.unreachable``).
         """
         standing = Standing() if standing is None else standing
+        self._refuse_copy()
         with self._lock, _typed():
             known = self._revoked(did)
             if standing.revoked <= known and self._is_at(did, version, digest):
@@ -135,16 +139,27 @@ class VersionFloor:
         """Refuse what presents as good something that was revoked since.
 
         Raises:
-            ResolutionError: it does (``record.invalid``); the memory cannot be read
-                (``record.unreachable``).
+            ResolutionError: it does (``record.invalid``); the memory cannot be read, or
+                was copied by a fork (``record.unreachable``).
         """
+        self._refuse_copy()
         with self._lock, _typed():
             _refuse_revived(standing, self._revoked(did))
 
     def close(self) -> None:
         """Close the file; later checks refuse."""
+        if self._process != os.getpid():
+            return  # the other process is at work in it
         with self._lock:
             self._database.close()
+
+    def _refuse_copy(self) -> None:
+        # Before the lock, which another thread may have held when the process forked.
+        if self._process != os.getpid():
+            raise ResolutionError(
+                "the version floor belongs to the process that was forked",
+                code=Code.RECORD_UNREACHABLE,
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

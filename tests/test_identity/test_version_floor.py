@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -387,3 +388,37 @@ def test_one_that_is_dropped_closes_its_file(tmp_path: Path) -> None:
     del floor
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         database.execute("SELECT 1")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("name", ["", "floor"])
+def test_what_a_fork_copied_refuses(held: bool, name: str, tmp_path: Path) -> None:
+    """Not even where another thread was at work in it when the process forked."""
+    floor = VersionFloor(tmp_path / name if name else "")
+    floor.check(ADA, 5, ONE)
+    if held:
+        floor._lock.acquire()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            assert refused_in_copy(lambda: floor.check(ADA, 6, ONE))
+            assert refused_in_copy(lambda: floor.require_standing(ADA, Standing()))
+            floor.close()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if held:
+        floor._lock.release()
+    assert os.waitpid(child, 0)[1] == 0
+    floor.check(ADA, 5, ONE)
+    floor.close()
+
+
+def refused_in_copy(ask: Callable[[], None]) -> bool:
+    try:
+        ask()
+    except ResolutionError as exc:
+        return exc.code is Code.RECORD_UNREACHABLE
+    return False
