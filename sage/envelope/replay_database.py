@@ -19,16 +19,14 @@ SQLite's write-ahead log needs a local file system, not a network share.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from ..errors import ConfigError, Overloaded
-from ..identity.files import create_private
+from ..identity.files import prepare_private
 from .replay_guard import Watch
 
 __all__ = ["DamagedDatabase", "ReplayDatabase", "set_aside"]
@@ -249,16 +247,10 @@ def set_aside(path: Path) -> None:
 
 
 def _prepare(path: Path) -> None:
-    """See to it that there is a file, and that it is nobody else's."""
     try:
-        create_private(path)
-        status = path.lstat()
+        prepare_private(path)
     except OSError as exc:
         raise ConfigError(f"cannot open the replay database: {exc}") from exc
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"{path} is not a regular file")
-    if os.name == "posix" and status.st_mode & 0o077:
-        raise ConfigError(f"{path} is open to others: chmod 600 it")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

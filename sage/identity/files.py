@@ -15,8 +15,8 @@ from ..errors import ConfigError, UsageError
 __all__ = [
     "as_database",
     "as_path",
-    "create_private",
     "exclusive",
+    "prepare_private",
     "read_regular",
     "reason",
     "write_atomic",
@@ -121,14 +121,22 @@ def write_atomic(path: Path, data: bytes, *, mode: int) -> None:
     _sync_folder(path.parent)
 
 
-def create_private(path: Path) -> None:
-    """Make an empty file that only its owner can touch (0600), where there is none.
+def prepare_private(path: Path) -> None:
+    """See to it that there is a file, and that only its owner can touch it (0600).
+
+    Where there is none, an empty one is made.
 
     Raises:
+        ConfigError: what is there is not a regular file, or open to others (POSIX).
         OSError: it cannot be made.
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{path} is not a regular file")
+    if os.name == "posix" and status.st_mode & 0o077:
+        raise ConfigError(f"{path} is open to other users: chmod 600 {path}")
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from ..errors import Code, ConfigError, ResolutionError
 from ..limits import VERSION_FLOOR_AGENTS
 from ..runtime.bounds import check_count
 from ..types import Did
-from .files import as_database, create_private
+from .files import as_database, prepare_private
 from .record import AgentRecord
 from .revocations import AGENT_MARK, MARKS_MAX, Standing, standing_of
 
@@ -56,12 +56,13 @@ class VersionFloor:
         """Open or create the memory.
 
         Args:
-            path: an SQLite file, made with mode 0600; or nothing, to forget at the
+            path: an SQLite file, mode 0600; or nothing, to forget at the
                 end of the process, which lets a registry go back across a restart.
             max_agents: how many it remembers; some 150 bytes each.
 
         Raises:
-            ConfigError: the file cannot be opened or is not such a file.
+            ConfigError: the file cannot be opened, is not such a file, or others may
+                read or write it.
             UsageError: ``max_agents`` is not an int from 1.
         """
         check_count(max_agents, "max_agents")
@@ -72,7 +73,7 @@ class VersionFloor:
         file = as_database(path) if path else None
         try:
             if file is not None:
-                create_private(file)
+                prepare_private(file)
             self._database = sqlite3.connect(
                 file or "",
                 check_same_thread=False,

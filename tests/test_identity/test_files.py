@@ -15,6 +15,7 @@ from sage.errors import ConfigError
 from sage.identity.files import (
     as_database,
     exclusive,
+    prepare_private,
     read_regular,
     reason,
     write_atomic,
@@ -171,6 +172,31 @@ def test_private_files_belong_to_their_owner_alone(tmp_path: Path, bits: int) ->
 
 
 @posix
+@pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
+def test_a_private_file_is_made_or_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    previous = os.umask(0)
+    try:
+        prepare_private(path)
+    finally:
+        os.umask(previous)
+    assert mode(path) == 0o600
+    path.write_bytes(b"content")
+    prepare_private(path)
+    assert path.read_bytes() == b"content"
+    for bits in (0o640, 0o620, 0o604, 0o602):
+        path.chmod(bits)
+        with pytest.raises(ConfigError, match="chmod 600"):
+            prepare_private(path)
+    path.chmod(0o600)
+    (tmp_path / "link").symlink_to(path)
+    for other in (tmp_path / "link", tmp_path):
+        with pytest.raises(ConfigError, match="not a regular file"):
+            prepare_private(other)
+    with pytest.raises(FileNotFoundError):
+        prepare_private(tmp_path / "no" / "file")
+
+
 def test_reading_leaks_no_descriptor(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     before = len(os.listdir("/dev/fd"))

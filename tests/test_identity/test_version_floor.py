@@ -136,6 +136,21 @@ def test_nobody_else_can_make_it_forget(tmp_path: Path) -> None:
     assert modes == {0o600}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes and links are POSIX's")
+def test_what_others_can_change_is_not_believed(tmp_path: Path) -> None:
+    path = tmp_path / "floor"
+    VersionFloor(path).close()
+    for bits in (0o620, 0o602, 0o644):
+        path.chmod(bits)
+        with pytest.raises(ConfigError, match="chmod 600"):
+            VersionFloor(path)
+    path.chmod(0o600)
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(ConfigError, match="not a regular file"):
+        VersionFloor(tmp_path / "link")
+    VersionFloor(path).close()
+
+
 def test_threads_share_a_floor(floor: VersionFloor) -> None:
     wrong: list[object] = []
 
@@ -159,6 +174,7 @@ def test_threads_share_a_floor(floor: VersionFloor) -> None:
 
 def test_what_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("not a database, but long enough to look at" * 9)
+    (tmp_path / "text").chmod(0o600)
     for path in (tmp_path / "no" / "floor", tmp_path, tmp_path / "text", "nul\0"):
         with pytest.raises(ConfigError):
             VersionFloor(path)
