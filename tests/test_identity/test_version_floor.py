@@ -180,6 +180,20 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
             VersionFloor(path)
 
 
+def test_nothing_is_written_into_the_database_of_another_program(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "other"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE account (balance)")
+    other.close()
+    path.chmod(0o600)
+    content = path.read_bytes()
+    with pytest.raises(ConfigError, match="not a version floor"):
+        VersionFloor(path)
+    assert path.read_bytes() == content
+
+
 def test_without_its_memory_it_refuses(tmp_path: Path) -> None:
     closed = VersionFloor()
     closed.close()
