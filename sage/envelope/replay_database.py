@@ -230,6 +230,9 @@ class ReplayDatabase:
             if code in _DAMAGE and _is_ours(self._path):
                 raise DamagedDatabase(f"the replay database is damaged: {exc}") from exc
             raise ConfigError(f"the replay database {self._path}: {exc}") from exc
+        except UnicodeDecodeError as exc:
+            # SQLite quotes what is damaged, and `sqlite3` cannot read its own error.
+            raise DamagedDatabase("the replay database is damaged") from exc
 
 
 def set_aside(path: Path) -> None:

@@ -85,7 +85,8 @@ class VersionFloor:
         try:
             _prepare(self._database, temporary=not path)
             self._agents = self._count()
-        except sqlite3.Error as exc:
+        # ValueError: where a damaged file names itself in no UTF-8.
+        except (sqlite3.Error, ValueError) as exc:
             self._database.close()
             raise ConfigError(f"{path!r} is not a version floor: {exc}") from exc
         # Many a resolver makes its own and is dropped with it. All is on disk at all

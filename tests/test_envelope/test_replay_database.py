@@ -255,6 +255,20 @@ def test_a_damaged_page_is_noticed_on_opening(path: Path, open_database: Open) -
             open_database()
 
 
+def test_a_damaged_name_is_damage(path: Path, open_database: Open) -> None:
+    open_database().close()
+    content = path.read_bytes()
+    for whole, damaged in (
+        (b"tablereservation", b"tablereserv\xc8tion"),
+        (b"CREATE TABLE reservation", b"CREATE TABL\xc8 reservation"),
+    ):
+        assert content.count(whole) == 1
+        content = content.replace(whole, damaged)
+    path.write_bytes(content)
+    with pytest.raises(DamagedDatabase):
+        open_database()
+
+
 def test_setting_aside_moves_the_log_along(path: Path, open_database: Open) -> None:
     database = open_database()
     with database.transaction():

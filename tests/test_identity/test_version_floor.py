@@ -194,6 +194,21 @@ def test_nothing_is_written_into_the_database_of_another_program(
     assert path.read_bytes() == content
 
 
+def test_a_damaged_name_is_not_a_floor(tmp_path: Path) -> None:
+    path = tmp_path / "floor"
+    VersionFloor(path).close()
+    content = path.read_bytes()
+    for whole, damaged in (
+        (b"tablefloor", b"tablefl\xc8or"),
+        (b"CREATE TABLE floor", b"CREATE TABL\xc8 floor"),
+    ):
+        assert content.count(whole) == 1
+        content = content.replace(whole, damaged)
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="not a version floor"):
+        VersionFloor(path)
+
+
 def test_without_its_memory_it_refuses(tmp_path: Path) -> None:
     closed = VersionFloor()
     closed.close()
