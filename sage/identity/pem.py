@@ -4,7 +4,8 @@ One file is one block: ``PUBLIC KEY``, ``PRIVATE KEY`` or ``ENCRYPTED PRIVATE KE
 white space at its ends only. The older forms of single curves (``EC PRIVATE KEY``) and
 everything around a block are refused. An encrypted block is derived by PBKDF2, which
 most tools can read: good for carrying a key, while the files of `encrypt_secret`, with
-scrypt, are better for keeping it.
+scrypt, are better for keeping it. Nor does PBES2 authenticate what it encrypts: where
+bytes of an Ed25519 or X25519 key were changed, another key may be read.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ def decode_private_pem(
             otherwise than with PBES2 and PBKDF2 of 1 to 10,000,000 iterations
             (``key.malformed``).
         ConfigError: encrypted and no passphrase, not encrypted and one given, a wrong
-            or empty one, or changed bytes.
+            or empty one, or changed bytes that show. Compare the public key with one
+            that you know: not all of them do.
         UsageError: ``kid`` is not a key URL, or ``data`` neither text nor a buffer.
     """
     label, der = _decode(data)
