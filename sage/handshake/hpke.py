@@ -90,6 +90,9 @@ class ExporterContext:
         if self._secret is None:
             raise UsageError("this exporter context was wiped")
         context = as_bytes(exporter_context, "exporter context")
+        # The engines refuse other types too, each in its own way.
+        if not isinstance(out, bytearray):
+            raise UsageError(f"out is a bytearray, not {type(out).__name__}")
         if not 1 <= len(out) <= EXPORT_MAX_BYTES:
             raise UsageError(f"an export is 1..{EXPORT_MAX_BYTES} bytes")
         label = len(out).to_bytes(2, "big") + _SEC

@@ -207,6 +207,13 @@ def test_buffers_of_no_such_length(size):
         sender.export_into(b"", bytearray(size))
 
 
+@pytest.mark.parametrize("out", [b"x" * 32, [0] * 32, "x" * 32, None, 32])
+def test_an_export_goes_into_a_bytearray(out):
+    _, sender = setup_sender(x25519_public_bytes(x25519_generate()), b"")
+    with pytest.raises(UsageError, match="out is a bytearray, not"):
+        sender.export_into(b"", out)
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_every_sort_of_buffer(kind):
     private = b"\x09" * 32
