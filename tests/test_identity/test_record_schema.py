@@ -163,6 +163,7 @@ def test_a_record_has_at_most_65536_bytes(
     data = jcs(full)
     assert len(data) == AGENT_RECORD_MAX_BYTES
     assert parse_record(data).encode() == data
+    assert parse_record(full).encode() == data
     full["controller"] = "oo"
     assert refusal(jcs(full)) is Code.SIZE_EXCEEDED
     assert refusal(full) is Code.SIZE_EXCEEDED

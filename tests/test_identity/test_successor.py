@@ -188,3 +188,13 @@ def test_expiry_counts_where_the_time_is_known(
     cut = revoke_key(active, "kem-1", unix_time=0)
     check_successor(active, cut, unix_time=99)
     assert refusal(active, cut, 100) is Code.RECORD_INVALID
+
+
+def test_a_kem_key_keeps_no_record_alive(
+    ada: SimpleNamespace, kem_key: Callable[..., KemKey]
+) -> None:
+    active = activate(create_record(DID, "ops", [ada.sign], [ada.kem], expires=100))
+    lasting = add_keys(active, kem_keys=[kem_key("kem-2")], endorser=ada.sign)
+    cut = revoke_key(lasting, "kem-1", unix_time=0)
+    check_successor(lasting, cut, unix_time=99)
+    assert refusal(lasting, cut, 100) is Code.RECORD_INVALID
