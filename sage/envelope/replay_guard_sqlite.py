@@ -86,9 +86,9 @@ class SqliteReplayGuard:
         with self._lock:
             if self._database is None:
                 raise UsageError("the replay guard is closed")
-            if not self._database.is_in_place():
-                self._replace(self._database, now)
             try:
+                if not self._database.is_in_place():
+                    self._replace(self._database, now)
                 self._reserve(self._database, reservation, now, unix_time)
             except DamagedDatabase:
                 set_aside(self._path)

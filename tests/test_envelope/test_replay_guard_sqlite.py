@@ -321,6 +321,23 @@ def test_a_file_damaged_at_work_is_set_aside(path: Path, open_guard: Open) -> No
     assert Path(f"{path}.damaged").exists()
 
 
+def test_a_damaged_file_put_in_place_at_work_is_set_aside(
+    path: Path, open_guard: Open, tmp_path: Path
+) -> None:
+    guard = open_guard(assume_no_history=True)
+    reserve(guard)
+    other = SqliteReplayGuard(tmp_path / "other", assume_no_history=True)
+    for _ in range(300):
+        reserve(other)
+    other.close()
+    damage(tmp_path / "other", 100)
+    remove(path)
+    (tmp_path / "other").rename(path)
+    refused(Code.REPLAY_STATE_LOST, guard, now=10.0)
+    reserve(guard, now=370.0)
+    assert Path(f"{path}.damaged").stat().st_size > 4096
+
+
 def test_a_file_without_its_tables_is_a_config_error(
     path: Path, open_guard: Open
 ) -> None:
