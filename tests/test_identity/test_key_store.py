@@ -213,6 +213,25 @@ def test_any_bytes_are_a_documented_error(
         file.write_bytes(whole)
 
 
+@pytest.mark.parametrize(
+    "label",
+    [
+        b"[]",
+        b"7",
+        b"null",
+        b'{"alg":[],"key":"","kid":""}',
+        b'{"alg":{},"key":"","kid":""}',
+        b'{"alg":"ed25519","key":"","kid":5}',
+        b'{"alg":"ed25519","key":null,"kid":""}',
+        b'{"alg":"ed25519","key":""}',
+    ],
+)
+def test_a_label_that_is_none(store: KeyStore, file: Path, label: bytes) -> None:
+    file.write_bytes(b"sage-key|1\n" + label + b"\n")
+    with pytest.raises(ConfigError, match="not a key's file"):
+        store.find(file.stem)
+
+
 def test_a_label_of_another_key_is_noticed(store: KeyStore, file: Path) -> None:
     """Whoever writes the folder exchanges the labels of two good files."""
     store.put("eve", generate(kid=f"{KID}1"), "pass", scrypt_n=N)
