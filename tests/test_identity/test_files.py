@@ -89,16 +89,20 @@ def test_the_content_is_on_the_disk_before_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
+    sizes: list[int] = []
     for name in ("fsync", "replace"):
         real = getattr(os, name)
 
-        def record(*args: object, _name: str = name, _real: object = real) -> None:
+        def record(*args: Any, _name: str = name, _real: object = real) -> None:
             order.append(_name)
+            if _name == "fsync":
+                sizes.append(os.fstat(args[0]).st_size)
             _real(*args)  # type: ignore[operator]
 
         monkeypatch.setattr(os, name, record)
     write_atomic(tmp_path / "file", b"x", mode=0o600)
     assert order[:2] == ["fsync", "replace"]
+    assert sizes[0] == 1  # all of it was there to be synced
     assert os.name != "posix" or order == ["fsync", "replace", "fsync"]
 
 
@@ -197,10 +201,11 @@ def test_a_private_file_is_made_or_looked_at(tmp_path: Path) -> None:
         prepare_private(tmp_path / "no" / "file")
 
 
-def test_reading_leaks_no_descriptor(tmp_path: Path) -> None:
+def test_no_descriptor_is_leaked(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     before = len(os.listdir("/dev/fd"))
     for _ in range(20):
+        write_atomic(tmp_path / "other", b"12345", mode=0o600)
         read_regular(tmp_path / "file", 1)
         with pytest.raises(ConfigError):
             read_regular(tmp_path, 1)

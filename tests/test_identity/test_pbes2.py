@@ -81,6 +81,13 @@ def test_costs_that_are_not(count: int) -> None:
 SCRYPT = bytes.fromhex("06092b06010401da47040b")
 
 
+def test_a_structure_without_its_end() -> None:
+    der = encrypt_info(INFO, b"pass", entropy=os.urandom, iterations=1000)
+    for cut in range(1, len(der)):
+        with pytest.raises(DecodeError):
+            require_bounded_cost(der[:-cut])
+
+
 @pytest.mark.parametrize(
     "der",
     [

@@ -440,3 +440,10 @@ def test_a_name_that_is_none_is_the_callers_fault() -> None:
         decode_private_pem(ED25519_PRIVATE, "ada")
     with pytest.raises(UsageError):
         decode_public_pem(7, KID)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("label", ["EC PRIVATE KEY", "CERTIFICATE", "RSA PUBLIC KEY"])
+def test_what_is_no_key_needs_no_passphrase(label: str) -> None:
+    block = f"-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n"
+    with pytest.raises(DecodeError, match="not a form that is read here"):
+        pem_is_encrypted(block)
