@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,6 +199,32 @@ def test_the_mark_of_closing_in_order(path: Path, open_database: Open) -> None:
     # Or, when it starts, at once.
     open_database().abandon()
     assert clean_mark(path) == 0
+
+
+def test_the_mark_is_synced_and_the_rest_does_not_wait(
+    open_database: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if "clean = " in sql:
+                modes.extend(super().execute("PRAGMA synchronous").fetchone())
+            return super().execute(sql, *values)
+
+    real = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *to, **how: real(*to, factory=Watched, **how)
+    )
+    first = open_database()
+    normal, full = 1, 2
+    with first.transaction() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (normal,)
+    open_database().close()
+    with first.transaction() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (normal,)
+    assert modes == [full] * 4  # two opened, one closed, and its mark taken back
+    assert connection.execute("PRAGMA busy_timeout").fetchone() == (500,)
 
 
 def test_closing_in_order_leaves_one_file(path: Path, open_database: Open) -> None:
