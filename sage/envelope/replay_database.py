@@ -117,9 +117,10 @@ class ReplayDatabase:
         with self._typed():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                if self._value("clean"):
+                while self._value("clean"):
                     # Another process closed in order. Its mark must be off the
-                    # disk before we write what a power cut could take.
+                    # disk before we write what a power cut could take. A third may
+                    # close while we hold no lock.
                     self._connection.execute("ROLLBACK")
                     self._mark(clean=False)
                     self._connection.execute("BEGIN IMMEDIATE")

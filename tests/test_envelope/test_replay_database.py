@@ -201,6 +201,24 @@ def test_the_mark_of_closing_in_order(path: Path, open_database: Open) -> None:
     assert clean_mark(path) == 0
 
 
+def test_the_mark_is_off_though_another_closes_while_it_is_taken_off(
+    path: Path, open_database: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, others = open_database(), [open_database(), open_database()]
+    mark = ReplayDatabase._mark
+
+    def close_another(self: ReplayDatabase, *, clean: bool) -> None:
+        mark(self, clean=clean)
+        if self is ours and others:
+            others.pop().close()
+
+    monkeypatch.setattr(ReplayDatabase, "_mark", close_another)
+    others.pop().close()
+    with ours.transaction():
+        assert clean_mark(path) == 0
+    assert not others
+
+
 def test_the_mark_is_synced_and_the_rest_does_not_wait(
     open_database: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
