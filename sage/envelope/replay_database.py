@@ -224,16 +224,15 @@ class ReplayDatabase:
         """Turn SQLite's errors into ours. Whatever fails, nothing was reserved."""
         try:
             yield
-        except sqlite3.Error as exc:
+        # The second: SQLite quotes what is damaged, and `sqlite3` cannot read that.
+        except (sqlite3.Error, UnicodeDecodeError) as exc:
             code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            damaged = code in _DAMAGE or isinstance(exc, UnicodeDecodeError)
             if code in _BUSY:
                 raise Overloaded(f"the replay database is busy: {exc}") from exc
-            if code in _DAMAGE and _is_ours(self._path):
+            if damaged and _is_ours(self._path):
                 raise DamagedDatabase(f"the replay database is damaged: {exc}") from exc
             raise ConfigError(f"the replay database {self._path}: {exc}") from exc
-        except UnicodeDecodeError as exc:
-            # SQLite quotes what is damaged, and `sqlite3` cannot read its own error.
-            raise DamagedDatabase("the replay database is damaged") from exc
 
 
 def set_aside(path: Path) -> None:

@@ -16,6 +16,8 @@ from sage.envelope.replay_database import DamagedDatabase, ReplayDatabase, set_a
 from sage.envelope.replay_guard import Watch
 from sage.errors import ConfigError, Overloaded
 
+from ..damage import damage
+
 Open = Callable[..., ReplayDatabase]
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX file modes")
 
@@ -116,6 +118,25 @@ def test_somebody_elses_database_is_left_alone(path: Path, open_database: Open) 
         connection = sqlite3.connect(path)
         connection.execute("DROP TABLE IF EXISTS mine")
         connection.close()
+
+
+def test_somebody_elses_damaged_name_is_left_alone(
+    path: Path, open_database: Open
+) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE account (balance)")
+    connection.close()
+    path.chmod(0o600)
+    damage(
+        path,
+        (b"tableaccount", b"tableacc\xc8unt"),
+        (b"CREATE TABLE account", b"CREATE TABL\xc8 account"),
+    )
+    content = path.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        open_database()
+    assert type(caught.value) is ConfigError
+    assert path.read_bytes() == content
 
 
 def test_an_empty_file_is_a_new_one(path: Path, open_database: Open) -> None:
@@ -302,14 +323,11 @@ def test_a_damaged_page_is_noticed_on_opening(path: Path, open_database: Open) -
 
 def test_a_damaged_name_is_damage(path: Path, open_database: Open) -> None:
     open_database().close()
-    content = path.read_bytes()
-    for whole, damaged in (
+    damage(
+        path,
         (b"tablereservation", b"tablereserv\xc8tion"),
         (b"CREATE TABLE reservation", b"CREATE TABL\xc8 reservation"),
-    ):
-        assert content.count(whole) == 1
-        content = content.replace(whole, damaged)
-    path.write_bytes(content)
+    )
     with pytest.raises(DamagedDatabase):
         open_database()
 

@@ -25,6 +25,8 @@ from sage.identity import (
 from sage.identity.revocations import AGENT_MARK, MARKS_MAX, Standing
 from sage.types import Did
 
+from ..damage import damage
+
 ADA = Did("did:sage:web:agents.example:ada")
 EVE = Did("did:sage:web:agents.example:eve")
 ONE, TWO = b"1" * 32, b"2" * 32
@@ -197,14 +199,11 @@ def test_nothing_is_written_into_the_database_of_another_program(
 def test_a_damaged_name_is_not_a_floor(tmp_path: Path) -> None:
     path = tmp_path / "floor"
     VersionFloor(path).close()
-    content = path.read_bytes()
-    for whole, damaged in (
+    damage(
+        path,
         (b"tablefloor", b"tablefl\xc8or"),
         (b"CREATE TABLE floor", b"CREATE TABL\xc8 floor"),
-    ):
-        assert content.count(whole) == 1
-        content = content.replace(whole, damaged)
-    path.write_bytes(content)
+    )
     with pytest.raises(ConfigError, match="not a version floor"):
         VersionFloor(path)
 
