@@ -6,25 +6,28 @@ with an exception.
 
 from __future__ import annotations
 
+import select
+from typing import Final
+
 try:
     from fcntl import ioctl
     from termios import FIONREAD
 except ImportError:  # Windows
-
-    def has_unread(descriptor: int) -> bool:
-        """Return ``True``: there may be some."""
-        return True
-
+    _can_count = False
 else:
-    _NONE = bytes(4)
-
-    def has_unread(descriptor: int) -> bool:
-        """Return whether a stream socket can be read from, its end aside.
-
-        Raises:
-            OSError: not an open socket.
-        """
-        return ioctl(descriptor, FIONREAD, _NONE) != _NONE
-
+    _can_count = True
 
 __all__ = ["has_unread"]
+
+_NONE: Final = bytes(4)
+
+
+def has_unread(descriptor: int) -> bool:
+    """Return whether an open stream socket holds bytes; on Windows, or its end.
+
+    Raises:
+        OSError: not an open socket.
+    """
+    if not _can_count:
+        return bool(select.select((descriptor,), (), (), 0)[0])
+    return ioctl(descriptor, FIONREAD, _NONE) != _NONE
