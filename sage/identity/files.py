@@ -82,11 +82,7 @@ def read_regular(
         flags |= getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path} is not a regular file")
-        if private and os.name == "posix" and status.st_mode & 0o077:
-            raise ConfigError(f"{path} is open to other users: chmod 600 {path}")
+        _require_regular(path, os.fstat(descriptor), private=private)
         with open(descriptor, "rb", closefd=False) as file:
             return file.read(max_bytes + 1)
     finally:
@@ -132,11 +128,7 @@ def prepare_private(path: Path) -> None:
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    status = path.lstat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"{path} is not a regular file")
-    if os.name == "posix" and status.st_mode & 0o077:
-        raise ConfigError(f"{path} is open to other users: chmod 600 {path}")
+    _require_regular(path, path.lstat(), private=True)
 
 
 @contextmanager
@@ -166,6 +158,13 @@ def exclusive(folder: Path) -> Iterator[None]:
 def reason(exc: Exception) -> str:
     """Return why, without the path that the caller's own text already has."""
     return getattr(exc, "strerror", None) or str(exc)
+
+
+def _require_regular(path: Path, status: os.stat_result, *, private: bool) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"{path} is not a regular file")
+    if private and os.name == "posix" and status.st_mode & 0o077:
+        raise ConfigError(f"{path} is open to other users: chmod 600 {path}")
 
 
 def _sync_folder(folder: Path) -> None:
