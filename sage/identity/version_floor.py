@@ -298,10 +298,8 @@ _NAMES: Final = frozenset({"floor", "floor_used", "revoked"})
 
 def _prepare(database: sqlite3.Connection, *, temporary: bool) -> None:
     # Before anything is written: the file may be another program's.
-    tables = database.execute(
-        "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
-    )
-    if not {name for (name,) in tables} <= _NAMES:
+    names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    if not {name for name in names if not name.startswith("sqlite_")} <= _NAMES:
         raise sqlite3.DatabaseError("it is somebody else's")
     if temporary:
         # Nothing of it outlives the process, so nothing has to reach the disk.

@@ -182,12 +182,13 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
             VersionFloor(path)
 
 
+@pytest.mark.parametrize("name", ["account", "sqlitebrowser"])
 def test_nothing_is_written_into_the_database_of_another_program(
-    tmp_path: Path,
+    name: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "other"
     other = sqlite3.connect(path)
-    other.execute("CREATE TABLE account (balance)")
+    other.execute(f"CREATE TABLE {name} (balance)")
     other.close()
     path.chmod(0o600)
     content = path.read_bytes()
