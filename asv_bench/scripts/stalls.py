@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from math import inf
 from multiprocessing import Barrier, Pool
 from multiprocessing.synchronize import Barrier as BarrierType
 from time import perf_counter
@@ -50,6 +51,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--duration", type=float, default=10, help="seconds")
     duration_s = parser.parse_args().duration
+    if not 0 < duration_s < inf:
+        parser.error("--duration must be a positive number of seconds")
     if not hasattr(os, "sched_setaffinity"):
         raise SystemExit("this system does not let a process choose its core")
     cores = sorted(os.sched_getaffinity(0))
