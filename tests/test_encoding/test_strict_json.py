@@ -159,6 +159,13 @@ def test_size_counts_utf8_bytes(data: bytes | str, size: int) -> None:
     assert caught.value.code is Code.SIZE_EXCEEDED
 
 
+def test_as_many_characters_as_bytes_are_allowed_may_be_too_many() -> None:
+    text = '"\u20ac"'
+    with pytest.raises(DecodeError) as caught:
+        parse_strict(text, max_bytes=len(text))
+    assert caught.value.code is Code.SIZE_EXCEEDED
+
+
 def test_sixteen_mebibytes_and_not_one_more() -> None:
     longest = b'"' + b"x" * (JSON_MAX_BYTES - 2) + b'"'
     assert parse_strict(longest) == "x" * (JSON_MAX_BYTES - 2)

@@ -92,6 +92,15 @@ def test_keys_can_be_added(
     assert {entry.name: entry.expires for entry in record.keys}["b"] == 5
     record = add_keys(record, kem_keys=[kem_key("c")], endorser=ada.p256)
     assert record.entry("c").proof.signer == ada.p256.kid  # type: ignore[union-attr]
+    record = add_keys(
+        ada.record,
+        [signing_key("b")],
+        [kem_key("a")],
+        endorser=ada.p256,
+        expires=5,
+        unix_time=4,
+    )
+    assert record.entry("a").proof.signer == ada.p256.kid  # type: ignore[union-attr]
 
 
 def test_an_endorser_is_a_usable_key_of_the_record(
