@@ -41,6 +41,7 @@ from ..limits import (
     TLS_UNMEASURED_CALL_S,
 )
 from .tls_dead_end import DeadEnd
+from .tls_error_queue import clear_error_queue
 
 __all__ = ["TlsKeptBusy", "TlsWatch", "watch_here"]
 
@@ -137,6 +138,11 @@ class TlsWatch:
             if not self._looking:
                 self._wake()
             return act(*what)
+        except ssl.SSLError:
+            raise
+        except OSError:
+            clear_error_queue()
+            raise
         finally:
             self._sock = None
             self._outside.acquire()
