@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -82,11 +85,21 @@ def _stretches(pid: int) -> Iterator[bytes]:
             where, access, *_ = line.split()
             if "rw" in access and "[v" not in line:
                 start, end = (int(part, 16) for part in where.split("-"))
-                memory.seek(start)
-                data = b""
-                while len(data) < end - start:
-                    piece = memory.read(end - start - len(data))
-                    if not piece:
-                        break
-                    data += piece
-                yield data
+                yield _readable(memory, start, end)
+
+
+def _readable(memory: FileIO, start: int, end: int) -> bytes:
+    data = b""
+    while start < end:
+        memory.seek(start)
+        try:
+            piece = memory.read(end - start)
+        except OSError as exc:
+            if exc.errno != errno.EIO:
+                raise
+            piece = bytes(mmap.PAGESIZE)  # a guard below a thread's stack
+        if not piece:
+            break
+        data += piece
+        start += len(piece)
+    return data

@@ -322,7 +322,7 @@ def make_dry(source: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         if not name.startswith(("SAGE_", "MAKE", "MFLAGS")) and name != "CC"
     }
     return subprocess.run(
-        ["make", "--dry-run", *arguments],
+        ["make", "--dry-run", f"PYTHON={sys.executable}", *arguments],
         cwd=source,
         env=environment,
         capture_output=True,
