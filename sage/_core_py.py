@@ -24,8 +24,13 @@ reserved before the AEAD runs and never given back.
 
 Threads. One lock a session guards all of its state. The AEAD runs outside of it: it
 works on values that belong to one call, and what it gives is refused if the session
-was closed meanwhile. The lock is not re-entrant, so a signal
-handler or finaliser must not use a session that may be at work below it.
+was closed meanwhile. The lock lets its own thread in again, so a signal handler or
+finaliser must not use a session that may be at work below it.
+
+Interrupts. A signal handler may raise between any two calls. So the lock is taken
+within ``try``, and ``finally`` releases it whatever happened; where it was not even
+taken, releasing it raises. In Python 3.14 a ``with`` may leave it taken for ever
+(python/cpython#148874).
 
 Processes. A session belongs to the process that made it. A fork copies it, and the
 copy closes when it is used: it would seal with the numbers that the other uses.
@@ -36,13 +41,13 @@ from __future__ import annotations
 import binascii
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf, isfinite
 from os import urandom
 from struct import Struct
-from threading import Lock
+from threading import RLock
 from time import monotonic
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, ParamSpec, Self, TypeVar
 from weakref import ref
 
 from ._arguments import (
@@ -98,6 +103,7 @@ __all__ = [
 
 _SEQ_MAX: Final = 2**64 - 1
 _WINDOW_MASK: Final = REPLAY_WINDOW_BITS - 1
+_UNSEEN: Final = bytes(REPLAY_WINDOW_BITS)
 
 _SEED: Final = slice(0, 32)
 _BOUND: Final = slice(32, 64)
@@ -118,6 +124,9 @@ _unpack_header: Final = Struct(">QIQ").unpack_from  # seq, then nonce: 0000, seq
 # Of a record. Made once, they cost nothing where they are used.
 _NONCE: Final = slice(8, 20)
 _BODY: Final = slice(20, None)
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 # Below this, copying a record's ciphertext is cheaper than two memoryviews.
 _COPY_MAX_BYTES: Final = 2048
@@ -168,17 +177,22 @@ class ReplayWindow:
             raise ReplayError("record seen before", code=Code.SESSION_REPLAY)
 
     def _accept(self, seq: int) -> None:
-        highest = self._highest
-        if seq <= highest:
+        if seq <= self._highest:
             self._check(seq)
-        else:
-            if seq - highest >= REPLAY_WINDOW_BITS:
-                self._seen[:] = bytes(REPLAY_WINDOW_BITS)
-            elif seq - highest > 1:
-                for skipped in range(highest + 1, seq):
-                    self._seen[skipped & _WINDOW_MASK] = 0
+        # From here on nothing is called, so that no interrupt comes in between.
+        ahead, seen = seq - self._highest, self._seen
+        if ahead > 0:
+            if ahead >= REPLAY_WINDOW_BITS:
+                seen[:] = _UNSEEN
+            elif ahead > 1:
+                first, last = (seq - ahead + 1) & _WINDOW_MASK, seq & _WINDOW_MASK
+                if first < last:
+                    seen[first:last] = _UNSEEN[first:last]
+                else:
+                    seen[first:] = _UNSEEN[first:]
+                    seen[:last] = _UNSEEN[:last]
             self._highest = seq
-        self._seen[seq & _WINDOW_MASK] = 1
+        seen[seq & _WINDOW_MASK] = 1
 
     def __reduce__(self) -> NoReturn:
         """Refuse pickling and copying: a copy would take every record twice."""
@@ -264,7 +278,7 @@ class SessionCore:
         self._id = base64url_encode(raw_id)
         self._closed = self._warm = False
         self._process = _process
-        self._lock = Lock()
+        self._lock = RLock()
         self._plan = plan
         self._sent = self._received = self._failed_opens = 0
         self._window = ReplayWindow()
@@ -359,7 +373,9 @@ class SessionCore:
             aad = self._aad_out(aad)
         now = monotonic() if now is None else _seconds(now)
         # `_reserve` for one record and `_encrypt`, in line: calls would be dearer.
-        with self._lock:
+        lock = self._lock
+        try:
+            lock.acquire()
             seq = self._sent
             if now >= self._expires or seq >= plan.max_records:
                 self._refuse_to_seal(now)
@@ -367,6 +383,11 @@ class SessionCore:
             expires = now + plan.idle_s
             if expires > self._expires:
                 self._expires = expires if expires < self._deadline else self._deadline
+        finally:
+            try:  # noqa: SIM105  # `suppress` lets interrupts in
+                lock.release()
+            except RuntimeError:  # an interrupt came first
+                pass
         if plan.is_draft1:
             return self._encrypt(seq, plaintext, aad)
         generation = seq // plan.generation_records
@@ -413,7 +434,7 @@ class SessionCore:
         aad = self._aad_out(aad)
         record_bytes = len(plaintext) + RECORD_MIN_BYTES
         with writable(out, record_bytes) as view:
-            seq = self._reserve(_seconds(now), 1)
+            seq = self._locked(self._reserve, _seconds(now), 1)
             view[:record_bytes] = self._encrypt(seq, plaintext, aad)
         return record_bytes
 
@@ -449,7 +470,7 @@ class SessionCore:
         ]
         aad = self._aad_out(aad)
         workers(threads)
-        first = self._reserve(_seconds(now), len(rows))
+        first = self._locked(self._reserve, _seconds(now), len(rows))
         encrypt = self._encrypt
         return [encrypt(seq, row, aad) for seq, row in enumerate(rows, first)]
 
@@ -491,7 +512,7 @@ class SessionCore:
             out = matrix_like(rows, count, width) if out is None else out
             with matrix_out(out, count, width) as target:
                 workers(threads)
-                first = self._reserve(_seconds(now), count)
+                first = self._locked(self._reserve, _seconds(now), count)
                 for row in range(count):
                     target[row * width : (row + 1) * width] = self._encrypt(
                         first + row, source[row * size : (row + 1) * size], aad
@@ -705,7 +726,7 @@ class SessionCore:
             self._refuse()
         if _sequence(seq) >= self._plan.max_records:
             _refuse_seq()
-        self._accept(seq, _seconds(now))
+        self._locked(self._accept, seq, _seconds(now))
 
     def derive(
         self, profile: Any, session_id: Buffer, *, now: float | None = None
@@ -729,25 +750,7 @@ class SessionCore:
         if self._plan.layout != "transcript" or not _plan(profile).is_stream:
             raise UsageError("only a transcript's session derives, and only a stream")
         session_id = bytes(flat(session_id, "session_id"))  # may run anything
-        with self._lock:
-            if now >= self._expires:
-                self._refuse()
-            derived = type(self)(
-                profile,
-                self._block[_SEED],
-                self._block[_BOUND],
-                self.role,
-                session_id=session_id,
-                deadline=self._deadline,
-                now=now,
-            )
-            if self._streams is None:
-                self._streams = set()
-            if derived.id in self._streams:  # the same keys, and nonces from 0 again
-                derived.close()
-                raise UsageError("a stream of this id was derived before")
-            self._streams.add(derived.id)
-            return derived
+        return self._locked(self._derived, profile, session_id, now)
 
     def close(self) -> None:
         """Wipe the key block and refuse all further work; calling again does nothing.
@@ -758,8 +761,7 @@ class SessionCore:
         """
         if self._process is not _process:
             self._leave_to_the_other_process()
-        with self._lock:
-            self._wipe()
+        self._locked(self._wipe)
 
     def __repr__(self) -> str:
         """Name the session without its keys."""
@@ -790,23 +792,6 @@ class SessionCore:
             _refuse_aad(self._plan)
         return plain
 
-    def _reserve(self, now: float, count: int) -> int:
-        """Take sequence numbers for good, restart the idle clock; return the first."""
-        with self._lock:
-            seq = self._sent
-            if now >= self._expires or count > self._plan.max_records - seq:
-                self._refuse_to_seal(now)
-            if count:
-                self._sent = seq + count
-                expires = min(now + self._plan.idle_s, self._deadline)
-                self._expires = max(expires, self._expires)
-            return seq
-
-    def _refuse_to_seal(self, now: float) -> NoReturn:
-        if now >= self._expires:
-            self._refuse()
-        raise LimitReached(f"a session carries {self._plan.max_records} records")
-
     def _encrypt(self, seq: int, plaintext: Buffer, aad: bytes) -> bytes:
         """Make the record of a number that `_reserve` gave."""
         plan = self._plan
@@ -827,19 +812,9 @@ class SessionCore:
 
     def _sealer(self, generation: int) -> _Engine:
         """Make the engine for what is sent, and keep it if it is of the newest key."""
-        with self._lock:
-            if self._closed:
-                self._refuse()
-            if generation < self._generation_out:  # others went on meanwhile
-                return self._passing_engine(self._direction_out, generation)
-            if generation > self._generation_out:
-                self._sealers = {}
-                self._generation_out = _NO_GENERATION
-                self._generation_out = self._derive(
-                    self._direction_out, generation, _KEY_OUT
-                )
-            engine = self._sealers[generation] = self._engine(_KEY_OUT)
-        _keep_warm(self)
+        engine = self._locked(self._make_sealer, generation)
+        if generation in self._sealers:
+            _keep_warm(self)
         return engine
 
     # --- opening ----------------------------------------------------------------
@@ -892,13 +867,15 @@ class SessionCore:
         try:
             plaintext = aead.decrypt(record[_NONCE], body[_BODY], bound)
         except InvalidTag:
-            self._count_failure()
+            self._locked(self._count_failure)
             raise AuthenticationError(code=Code.SESSION_AEAD) from None
         if self._closed:  # while this was under way
             self._refuse()
         if not accept:
             return plaintext
-        with self._lock:  # `_accept` in line: the call would be dearer
+        lock = self._lock
+        try:  # `_accept` in line: the calls would be dearer
+            lock.acquire()
             if now >= self._expires:
                 self._refuse()
             if generation != self._generation_in:
@@ -913,50 +890,96 @@ class SessionCore:
             expires = now + plan.idle_s
             if expires > self._expires:
                 self._expires = expires if expires < self._deadline else self._deadline
+        finally:
+            try:  # noqa: SIM105  # `suppress` lets interrupts in
+                lock.release()
+            except RuntimeError:  # an interrupt came first
+                pass
         return plaintext
+
+    def _opener(self, generation: int) -> _Engine:
+        """Make the engine for a generation, and keep it only if its key is kept."""
+        engine = self._locked(self._make_opener, generation)
+        if generation in self._openers:
+            _keep_warm(self)
+        return engine
+
+    # --- what is done under the lock ------------------------------------------------
+
+    def _locked(self, act: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        lock = self._lock
+        try:
+            lock.acquire()
+            return act(*args, **kwargs)
+        finally:
+            try:  # noqa: SIM105  # `suppress` lets interrupts in
+                lock.release()
+            except RuntimeError:  # an interrupt came first
+                pass
+
+    def _reserve(self, now: float, count: int) -> int:
+        """Take sequence numbers for good, restart the idle clock; return the first."""
+        seq, max_records = self._sent, self._plan.max_records
+        if now >= self._expires or count > max_records - seq:
+            self._refuse_to_seal(now)
+        if count:
+            self._sent = seq + count
+            expires = min(now + self._plan.idle_s, self._deadline)
+            self._expires = max(expires, self._expires)
+        return seq
+
+    def _refuse_to_seal(self, now: float) -> NoReturn:
+        if now >= self._expires:
+            self._refuse()
+        raise LimitReached(f"a session carries {self._plan.max_records} records")
 
     def _accept(self, seq: int, now: float) -> None:
         """Move the window, the count, the idle clock and the keys, or nothing."""
         plan = self._plan
-        with self._lock:
-            if now >= self._expires:
-                self._refuse()
-            self._window._check(seq)
-            generation = seq // plan.generation_records
-            if generation != self._generation_in:
-                self._retain(generation)  # first: there may be no memory for it
-            self._window._accept(seq)
-            self._received += 1
-            expires = min(now + plan.idle_s, self._deadline)
-            self._expires = max(expires, self._expires)
+        if now >= self._expires:
+            self._refuse()
+        self._window._check(seq)
+        generation = seq // plan.generation_records
+        if generation != self._generation_in:
+            self._retain(generation)  # first: there may be no memory for it
+        self._window._accept(seq)
+        self._received += 1
+        expires = min(now + plan.idle_s, self._deadline)
+        self._expires = max(expires, self._expires)
 
     def _count_failure(self) -> None:
         """Count a tag that did not verify; the last that is allowed ends it all."""
-        with self._lock:
-            self._failed_opens += 1
-            if self._failed_opens >= self._plan.max_failed_opens:
-                self._wipe()
+        self._failed_opens += 1
+        if self._failed_opens >= self._plan.max_failed_opens:
+            self._wipe()
 
-    def _opener(self, generation: int) -> _Engine:
-        """Make the engine for a generation, and keep it only if its key is kept."""
-        with self._lock:
-            if self._closed:
-                self._refuse()
-            if generation == self._generation_in:
-                where = _KEY_IN
-            elif generation == self._generation_before:
-                where = _KEY_BEFORE
-            else:
-                return self._passing_engine(self._direction_in, generation)
-            engine = self._openers.setdefault(generation, self._engine(where))
-        _keep_warm(self)
+    def _make_sealer(self, generation: int) -> _Engine:
+        if self._closed:
+            self._refuse()
+        if generation < self._generation_out:  # others went on meanwhile
+            return self._passing_engine(self._direction_out, generation)
+        if generation > self._generation_out:
+            self._sealers = {}
+            self._generation_out = _NO_GENERATION
+            self._generation_out = self._derive(
+                self._direction_out, generation, _KEY_OUT
+            )
+        engine = self._sealers[generation] = self._engine(_KEY_OUT)
         return engine
 
-    def _retain(self, generation: int) -> None:
-        """Keep the key of a generation that proved real, if it is among the newest.
+    def _make_opener(self, generation: int) -> _Engine:
+        if self._closed:
+            self._refuse()
+        if generation == self._generation_in:
+            where = _KEY_IN
+        elif generation == self._generation_before:
+            where = _KEY_BEFORE
+        else:
+            return self._passing_engine(self._direction_in, generation)
+        return self._openers.setdefault(generation, self._engine(where))
 
-        The caller holds the lock.
-        """
+    def _retain(self, generation: int) -> None:
+        """Keep the key of a generation that proved real, if it is among the newest."""
         block, sender = self._block, self._direction_in
         if generation > self._generation_in:
             block[_KEY_BEFORE] = block[_KEY_IN]
@@ -971,7 +994,25 @@ class SessionCore:
         for other in self._openers.keys() - kept:
             self._openers.pop(other, None)
 
-    # --- keys; the caller holds the lock ------------------------------------------
+    def _derived(self, profile: Any, session_id: bytes, now: float) -> Self:
+        if now >= self._expires:
+            self._refuse()
+        derived = type(self)(
+            profile,
+            self._block[_SEED],
+            self._block[_BOUND],
+            self.role,
+            session_id=session_id,
+            deadline=self._deadline,
+            now=now,
+        )
+        if self._streams is None:
+            self._streams = set()
+        if derived.id in self._streams:  # the same keys, and nonces from 0 again
+            derived.close()
+            raise UsageError("a stream of this id was derived before")
+        self._streams.add(derived.id)
+        return derived
 
     def _derive(self, direction: int, generation: int, where: slice) -> int:
         """Expand a direction's key for a generation into the block (SESSION-02)."""
@@ -1049,7 +1090,7 @@ class SessionCore:
         Two that seal with the same numbers would use each nonce twice. Whoever holds
         the lock does so in the other process.
         """
-        self._process, self._lock = _process, Lock()
+        self._process, self._lock = _process, RLock()
         self._wipe()
 
     def _cool(self) -> None:
