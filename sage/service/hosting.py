@@ -166,7 +166,10 @@ class _Server(uvicorn.Server):
             self._say_goodbye()  # to whoever was given time
             for task in self.server_state.tasks:
                 task.cancel("the server stops")
-        if not self.force_exit:
+        if self.force_exit:  # a second Ctrl-C waits for nobody
+            # The application ends with the loop: uvicorn would log that as an error.
+            self.lifespan.shutdown_failed = True
+        else:
             await self.lifespan.shutdown()
 
     def _say_goodbye(self) -> None:
@@ -270,6 +273,7 @@ def serve(
     """Serve ``app`` until the process is told to stop (SIGINT, SIGTERM).
 
     Ctrl-C returns from here; SIGTERM ends the process once the server has stopped.
+    A second Ctrl-C waits for no answer that is under way.
 
     The arguments and errors are those of `serving`.
     """

@@ -79,9 +79,11 @@ def test_serve_refuses_what_it_cannot_read(tmp_path):
         serve(app, certificate=tmp_path / "none", key=None, host="127.0.0.1", port=0)
 
 
-def test_ctrl_c_returns(tls):
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_returns_and_logs_nothing(tls, caplog, times):
     async def tells(scope, receive, send):
-        signal.raise_signal(signal.SIGINT)
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
         await app(scope, receive, send)
 
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -89,6 +91,7 @@ def test_ctrl_c_returns(tls):
         serve(tells, certificate=tls.certificate, port=0)
     finally:
         signal.signal(signal.SIGINT, before)
+    assert not caplog.records
 
 
 UPGRADE = (
