@@ -230,8 +230,8 @@ class Watch:
         if self.quarantined:
             raise StaleError(
                 f"replay state is lost: nothing passes for {REPLAY_QUARANTINE_S} s. "
-                "Wait; or, for an identity that has never received anything, make "
-                "the guard with assume_no_history=True",
+                "Wait; or, for an identity that has never received anything, make a "
+                "new guard, and a new file if it has one, with assume_no_history=True",
                 code=Code.REPLAY_STATE_LOST,
             )
         latest = self.clock + FRESHNESS_SKEW_S + FRESHNESS_WINDOW_S

@@ -244,8 +244,8 @@ class RedisReplayGuard:
         if verdict == "lost":
             raise StaleError(
                 f"replay state is lost: nothing passes for another {detail} s. Wait;"
-                " or, for an identity that has never received anything, make the"
-                " guard with assume_no_history=True",
+                " or, for an identity that has never received anything, make a new"
+                " guard, under another prefix, with assume_no_history=True",
                 code=Code.REPLAY_STATE_LOST,
             )
         if verdict != "accepted":

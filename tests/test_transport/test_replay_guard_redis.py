@@ -341,6 +341,9 @@ async def test_a_server_that_knows_nothing_is_in_quarantine(running):
         # For everybody, also for who would have believed the server.
         async with guarding(running) as other, talking(running) as client:
             assert (await refusal(other)).code is Code.REPLAY_STATE_LOST
+            assert "under another prefix" in str(error)  # which helps at once
+            async with guarding(running, prefix="another") as new:
+                await reserve(new)
             over = int(await client.hget(STATE, "over"))
             assert abs(over - time.time() - 360) < 5
             await client.hset(STATE, "over", int(time.time()))  # the time passed
