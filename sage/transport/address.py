@@ -21,11 +21,18 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import TypeAlias
 
-from ..errors import ConfigError, ConnectFailed
+from ..errors import ConfigError, ConnectFailed, UsageError
 from ..identity.files import as_path, read_regular, reason
 from ..limits import RESOLUTION_READS_MAX
 
-__all__ = ["HostAddress", "HostMap", "is_public", "resolve_address", "tls_context"]
+__all__ = [
+    "HostAddress",
+    "HostMap",
+    "check_host_map",
+    "is_public",
+    "resolve_address",
+    "tls_context",
+]
 
 # The authorities of the whole web are 250 KB.
 _PEM_MAX_BYTES = 4 * 1024 * 1024
@@ -50,6 +57,21 @@ class HostAddress:
 
 
 HostMap: TypeAlias = Mapping[str, HostAddress]
+
+
+def check_host_map(host_map: object) -> HostMap:
+    """Return a copy of a host map that is one.
+
+    Raises:
+        UsageError: it maps no names, or to something else than `HostAddress`.
+    """
+    if not isinstance(host_map, Mapping):
+        raise UsageError(f"a host map is a mapping, not {type(host_map).__name__}")
+    for name, where in host_map.items():
+        if not isinstance(where, HostAddress):
+            kind = type(where).__name__
+            raise UsageError(f"{name!r} leads to a HostAddress, not to {kind}")
+    return dict(host_map)
 
 
 async def resolve_address(host: str, host_map: HostMap) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 import h11
 
 from ..errors import Code, ConnectFailed, ConnectionLost, DecodeError, UsageError
-from .address import HostMap, resolve_address, tls_context
+from .address import HostMap, check_host_map, resolve_address, tls_context
 from .https_client import HeaderLines, HttpResponse
 from .unread import has_unread
 
@@ -39,10 +39,13 @@ class HttpsGetter:
 
     Args:
         host_map: names that lead elsewhere than public DNS says.
+
+    Raises:
+        UsageError: ``host_map`` maps no names, or to something else than addresses.
     """
 
     def __init__(self, host_map: HostMap | None = None) -> None:
-        self._host_map: HostMap = dict(host_map or {})
+        self._host_map = check_host_map({} if host_map is None else host_map)
         self._idle: dict[asyncio.AbstractEventLoop, _Idle] = {}
 
     async def get(

@@ -50,7 +50,8 @@ class WebResolver:
         wall_clock: seconds since the epoch.
 
     Raises:
-        UsageError: one text for ``allowed_domains``, or a time limit that is none.
+        UsageError: one text for ``allowed_domains``, a host map or a time limit that
+            is none.
     """
 
     def __init__(

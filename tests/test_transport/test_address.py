@@ -12,10 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import trustme
 
-from sage.errors import ConfigError, ConnectFailed
+from sage.errors import ConfigError, ConnectFailed, UsageError
 from sage.limits import RESOLUTION_READS_MAX
 from sage.transport import HostAddress
-from sage.transport.address import is_public, resolve_address, tls_context
+from sage.transport.address import (
+    check_host_map,
+    is_public,
+    resolve_address,
+    tls_context,
+)
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111"])
@@ -124,6 +129,27 @@ async def test_localhost_is_refused_but_for_the_host_map():
         await resolve_address("localhost", {})
     hosts = {"localhost": HostAddress(address="127.0.0.1", port=8443)}
     assert await resolve_address("localhost", hosts) == ("127.0.0.1", 8443)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("agents.example", "a mapping, not str"),
+        ([("agents.example", HostAddress(address="10.0.0.7"))], "a mapping, not list"),
+        ({"agents.example": "10.0.0.7"}, "a HostAddress, not to str"),
+        ({"agents.example": ("10.0.0.7", 8443)}, "a HostAddress, not to tuple"),
+    ],
+)
+def test_what_is_no_host_map(given, what):
+    with pytest.raises(UsageError, match=what):
+        check_host_map(given)
+
+
+def test_a_host_map_that_changes_later_changes_nothing():
+    given = {"agents.example": HostAddress(address="10.0.0.7")}
+    checked = check_host_map(given)
+    given.clear()
+    assert checked == {"agents.example": HostAddress(address="10.0.0.7")}
 
 
 def test_a_missing_authority_file(tmp_path):

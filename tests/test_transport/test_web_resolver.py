@@ -174,6 +174,11 @@ def test_one_text_is_not_the_domains():
         WebResolver(allowed_domains="agents.example")
 
 
+def test_an_address_alone_is_no_place_for_a_name_to_lead_to():
+    with pytest.raises(UsageError, match="HostAddress, not to str"):
+        WebResolver(host_map={"agents.example": "10.0.0.7"})
+
+
 @pytest.mark.parametrize("limit", ["5", None, True, math.nan])
 def test_a_time_limit_is_a_number(limit):
     with pytest.raises(UsageError, match="timeout_s must be seconds"):
