@@ -143,6 +143,7 @@ def serve(
                     stream_handler=receiver.serve_stream,
                     guard=guard,
                     metrics=counting,
+                    show_metrics=metrics,
                 )
                 async with contextlib.AsyncExitStack() as stack:
                     if counting is not None and metrics_at is not None:

@@ -63,6 +63,8 @@ class Service:
             Set it to false only behind a proxy on the same machine that ends TLS;
             there is no ``/metrics`` then, because everybody comes from this machine.
         metrics: what counts; nothing when not given. May be shared.
+        show_metrics: whether ``GET /metrics`` answers. Set it to false where they are
+            read elsewhere, as from a `MetricsApp`.
 
     Raises:
         UsageError: HTTPS endpoints for an agent whose key cannot sign HTTP under
@@ -81,6 +83,7 @@ class Service:
         require_tls: bool = True,
         stream_handler: StreamHandler | None = None,
         metrics: Metrics | None = None,
+        show_metrics: bool = True,
     ) -> None:
         if guard is None:
             guard = MemoryReplayGuard(assume_no_history=agent.is_new)
@@ -112,7 +115,8 @@ class Service:
             raise UsageError(f"{algorithm} signs no HTTP: leave https_endpoints out")
         self._https = HttpsHost(self._host)
         self._health = Health(self._host, connections=lambda: len(self._connections))
-        self._scraper = None if metrics is None else Scraper(metrics)
+        shown = metrics if show_metrics else None
+        self._scraper = None if shown is None else Scraper(shown)
 
     async def __call__(
         self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend

@@ -101,6 +101,8 @@ def test_metrics_and_probes_at_an_address_of_their_own(
     with running(
         "serve", house / "grace.sage", *words, *at, log=tmp_path / "l"
     ) as facts:
+        top = facts["url"].replace("wss://", "https://").removesuffix("/sage")
+        assert read(house, f"{top}/metrics")[0] == 404  # there, and not here
         url = facts["metrics"]
         assert url.startswith("https://127.0.0.1:")
         assert "sage_build_info" in read(house, url)[1]

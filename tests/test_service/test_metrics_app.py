@@ -55,6 +55,20 @@ async def test_it_is_off_unless_asked_for(running, tls) -> None:
         assert (await get(tls, url, "/metrics"))[0] == 404
 
 
+async def test_what_is_read_elsewhere_is_counted_and_not_shown(
+    running, connecting, tls
+) -> None:
+    metrics = PrometheusMetrics()
+    async with (
+        running(metrics=metrics, show_metrics=False) as url,
+        connecting(url) as channel,
+    ):
+        await channel.request(b"x")
+        assert (await get(tls, url, "/metrics"))[0] == 404
+    served = {"role": "responder", "transport": "websocket", "outcome": "ok"}
+    assert metrics.registry.get_sample_value("sage_requests_total", served) == 1
+
+
 @pytest.mark.parametrize(
     "field",
     ["X-Forwarded-For: 1.2.3.4", "Forwarded: for=1.2.3.4", "Via: 1.1 x", "X-Real-IP: "],
