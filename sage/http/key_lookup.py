@@ -41,7 +41,8 @@ class KeyLookup:
         peer: the only agent whose records count, where that is known.
 
     Raises:
-        UsageError: neither a resolver nor keys; ``peer`` without a resolver.
+        UsageError: neither a resolver nor keys; ``peer`` without a resolver; or what
+            should verify is no key for that, such as the private one.
     """
 
     resolver: Resolver | None = None
@@ -52,6 +53,12 @@ class KeyLookup:
         """Refuse a lookup that could never find anything."""
         if self.resolver is None and not self.keys:
             raise UsageError("a resolver or keys: nobody could be verified otherwise")
+        for key in self.keys.values():
+            if not hasattr(key, "verify"):
+                raise UsageError(
+                    "a key verifies, such as an HttpKey's verification_key(), not"
+                    f" {type(key).__name__}"
+                )
         if self.peer is not None:
             if self.resolver is None:
                 raise UsageError("a peer's record needs a resolver")

@@ -122,10 +122,10 @@ class VerifyMiddleware:
                 that authenticates them itself.
 
         Raises:
-            UsageError: a bad ``base_url``; neither resolver nor keys; no guard
-                where the policy requires a nonce, or one where it takes older
-                requests; one text for ``public_paths``; or a time limit that is
-                none.
+            UsageError: a bad ``base_url``; neither resolver nor keys, or keys that
+                do not verify; no guard where the policy requires a nonce, or one
+                where it takes older requests; one text for ``public_paths``; or a
+                time limit that is none.
         """
         if isinstance(public_paths, str):  # its letters: with them "/" would be open
             raise UsageError("public paths are several, such as a set, not one text")

@@ -47,8 +47,8 @@ class ResponseCheck:
                 and type are proven then, and the content by TLS alone.
 
         Raises:
-            UsageError: neither a peer with a resolver nor keys; or one text for
-                ``unsigned_streams``.
+            UsageError: neither a peer with a resolver nor keys; keys that do not
+                verify; or one text for ``unsigned_streams``.
             DecodeError: ``peer`` is not a DID (``id.malformed``).
         """
         if resolver is not None and peer is None:

@@ -117,3 +117,9 @@ async def test_an_old_observation_is_not_believed(resolver):
 def test_a_lookup_that_finds_nothing_is_refused(settings: dict[str, Any], error):
     with pytest.raises(error):
         KeyLookup(**settings)
+
+
+@pytest.mark.parametrize("key", [HttpKey.generate("a"), "a", None])
+def test_what_does_not_verify_is_refused_at_once(key):
+    with pytest.raises(UsageError, match=r"a key verifies, such as .*, not "):
+        KeyLookup(keys={"a": key})
