@@ -220,6 +220,7 @@ class Channel:
     async def close(self) -> None:
         """Close the connection and wipe the session, within a second. Idempotent."""
         await self._fail(SessionClosed("the channel was closed"), code=1000)
+        self._renewal.close()  # for answers that came before the connection's end
         await self._courier.wait_stopped()
 
     async def send_records(self, records: Sequence[bytes]) -> None:
@@ -312,6 +313,7 @@ class Channel:
                 operation = self._operation(established)
                 await operation.observe()
                 operation.require_current(established.binding)
+                self._require_open()  # it may have ended meanwhile
                 request = self._sealed(payload, metadata, established)
                 before_sending(established)
                 reply = await self._ask(request, progress)
@@ -429,12 +431,19 @@ class Channel:
             self._count_in(len(record))
 
     async def _fail(self, error: SageError, *, code: int | None = None) -> None:
-        """End the channel: wipe the session, fail what waits, end the carrying."""
+        """End the channel: wipe the session, fail what waits, end the carrying.
+
+        Where only the connection ended, answers that had come are judged as ever: a
+        service that stops sends them right before its goodbye.
+        """
         if self._failure is not None:
             return
         self._failure = error
         self._metrics.connections(Role.INITIATOR, -1)
-        self._renewal.close()
+        if isinstance(error, ConnectionLost):
+            self._renewal.finish()
+        else:
+            self._renewal.close()
         self._streams.fail(for_waiting(error))
         if code is None:
             code = error.close_code if isinstance(error, PeerError) else 1000

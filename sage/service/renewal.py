@@ -135,17 +135,26 @@ class Renewal:
             raise SessionClosed("the channel was closed")
         task.result()
 
+    def finish(self) -> None:
+        """Stop making new sessions; each closes with the last request that uses it."""
+        self._stop()
+        for established in tuple(self._live):
+            self.retire(established)
+
     def close(self) -> None:
         """Wipe every session and stop making new ones."""
-        self._closed = True
-        if self._task is not None:
-            self._task.cancel()
+        self._stop()
         for established in self._live:
             established.session.close()
         self._metrics.sessions(Role.INITIATOR, -len(self._live))
         self._live.clear()
         self.current = None
         self._freed.set()
+
+    def _stop(self) -> None:
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
 
     async def _make_room(self) -> None:
         if self._task is not None and not self._has_room():

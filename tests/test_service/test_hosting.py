@@ -21,6 +21,7 @@ import sage
 from sage.errors import ConfigError, ConnectionLost, TransportError, UsageError
 from sage.limits import HTTP_HEAD_MAX_BYTES, UNAUTHENTICATED_MAX_BYTES
 from sage.service import ServiceConfig, hosting, serve, serving
+from sage.service.clock import Clock
 from sage.service.respond import respond_text
 
 from ..ports import free_port
@@ -403,6 +404,56 @@ async def test_a_stop_lets_answers_out_and_takes_no_more_requests(
         await channel.close()
         await idle.close()
     assert handler.taken == [b"asked"]
+
+
+class Gated:
+    """A resolver that can be made to wait, as one that asks a registry does."""
+
+    def __init__(self, resolver) -> None:
+        self._resolver = resolver
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
+        self.go.set()
+
+    async def resolve(self, did, *, now):
+        self.asked.set()
+        await self.go.wait()
+        return await self._resolver.resolve(did, now=now)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+async def test_an_answer_right_before_the_goodbye_is_judged_as_ever(
+    connecting, grace, resolver, tls, closes
+):
+    handler, gated, passed_s = Slow(), Gated(resolver), 0.0
+    clock = Clock(monotonic=lambda: time.monotonic() + passed_s)
+    service = sage.Service(agent=grace, resolver=resolver, handler=handler)
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(
+            serving(service, certificate=tls.certificate)
+        )
+        url = f"wss://localhost:{port}/sage"
+        channel = await connecting(url, resolver=gated, clock=clock)
+        asked = asyncio.create_task(channel.request(b"asked"))
+        await handler.entered.wait()
+        passed_s = 6.0  # so that the records are read again for the answer
+        gated.asked.clear()
+        gated.go.clear()
+        handler.leave.set()
+        await stack.aclose()
+        async with asyncio.timeout(5):
+            await gated.asked.wait()
+            while not channel.closed:
+                await asyncio.sleep(0.01)
+        if closes:
+            await channel.close()
+        gated.go.set()
+        if closes:
+            with pytest.raises(ConnectionLost) as lost:
+                await asked
+            assert lost.value.may_have_run
+        else:
+            assert await asked == b"done"
+            await channel.close()
 
 
 @pytest.mark.parametrize("address", [{"port": -1}, {"port": 99_999}, {"host": "a..b"}])

@@ -300,6 +300,30 @@ async def test_closing_ends_everything():
     assert bench.made[0].session.closed
 
 
+async def test_finishing_leaves_a_session_to_the_requests_that_use_it():
+    bench = Bench()
+    established = await bench.renewal.acquire()
+    bench.go.clear()
+    waiting = asyncio.create_task(bench.renewal.renew())
+    await settle()
+    bench.renewal.finish()
+    with pytest.raises(SessionClosed):
+        await waiting
+    assert bench.renewal.current is None
+    assert not established.session.closed
+    bench.renewal.release(established)
+    assert established.session.closed
+
+
+async def test_what_was_left_to_requests_can_still_be_closed():
+    bench = Bench()
+    established = await bench.renewal.acquire()
+    bench.renewal.finish()
+    bench.renewal.close()
+    assert established.session.closed
+    bench.renewal.release(established)
+
+
 async def test_being_cancelled_is_not_being_closed():
     bench = Bench()
     bench.go.clear()
