@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -129,6 +131,26 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         check_limit(stop_timeout_s, "stop_timeout_s")
         self._context, self._stop_timeout_s = context, stop_timeout_s
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        with super().capture_signals(), self._stopped_by_hangup():
+            yield
+
+    @contextlib.contextmanager
+    def _stopped_by_hangup(self) -> Generator[None, None, None]:
+        """Stop when the terminal goes, too, where the program has no other plan."""
+        number = getattr(signal, "SIGHUP", None)  # Windows has none
+        in_main = threading.current_thread() is threading.main_thread()
+        if not in_main or number is None or signal.getsignal(number) != signal.SIG_DFL:
+            yield
+            return
+        signal.signal(number, self.handle_exit)
+        try:
+            yield
+        finally:
+            # Before uvicorn raises it once more, which then ends the process.
+            signal.signal(number, signal.SIG_DFL)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
@@ -270,9 +292,10 @@ def serve(
     port: int = 8443,
     stop_timeout_s: float = STOP_TIMEOUT_S,
 ) -> None:
-    """Serve ``app`` until the process is told to stop (SIGINT, SIGTERM).
+    """Serve ``app`` until the process is told to stop (SIGINT, SIGTERM, SIGHUP).
 
-    Ctrl-C returns from here; SIGTERM ends the process once the server has stopped.
+    Ctrl-C returns from here; the others end the process once the server has stopped.
+    SIGHUP does what the program wants where it ignores it or has a handler.
     A second Ctrl-C waits for no answer that is under way.
 
     The arguments and errors are those of `serving`.

@@ -9,6 +9,8 @@ import math
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import weakref
 from contextlib import AsyncExitStack
@@ -93,6 +95,51 @@ def test_ctrl_c_returns_and_logs_nothing(tls, caplog, times):
     finally:
         signal.signal(signal.SIGINT, before)
     assert not caplog.records
+
+
+TOLD = """
+import signal
+import sys
+
+from sage.service import serve
+
+
+async def app(scope, receive, send):
+    signal.raise_signal(int(sys.argv[1]))
+    for kind in ("startup", "shutdown"):
+        await receive()
+        print(kind, flush=True)
+        await send({"type": f"lifespan.{kind}.complete"})
+
+
+if len(sys.argv) > 3:  # as `nohup` wants it
+    signal.signal(int(sys.argv[1]), signal.SIG_IGN)
+    signal.alarm(1)
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGTERM))
+serve(app, certificate=sys.argv[2], port=0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals to go here")
+@pytest.mark.parametrize(
+    ("name", "more", "end"),
+    [
+        ("SIGTERM", (), "SIGTERM"),
+        ("SIGHUP", (), "SIGHUP"),
+        ("SIGHUP", ("ignored",), "SIGTERM"),
+    ],
+)
+def test_a_signal_stops_it_and_then_ends_the_process(tls, name, more, end):
+    words = str(int(getattr(signal, name))), str(tls.certificate), *more
+    done = subprocess.run(
+        [sys.executable, "-c", TOLD, *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == -getattr(signal, end), done.stderr
+    assert done.stdout.split() == ["startup", "shutdown"]
 
 
 UPGRADE = (
