@@ -99,6 +99,20 @@ class _Http(H11Protocol):
         if not self._has_request():  # else the next one came with this one
             self._restart()
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in place of the application and not beside it.
+
+        uvicorn lets both answer, or itself where the application has: each a traceback
+        in the log, as often as a stranger likes.
+        """
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            with contextlib.suppress(h11.LocalProtocolError):  # HEAD has no text
+                super().send_400_response(msg)
+        self.transport.close()
+
     def handle_websocket_upgrade(self, event: Any) -> None:
         self._stop()
         super().handle_websocket_upgrade(event)

@@ -207,6 +207,48 @@ async def test_a_request_that_never_comes(tls, monkeypatch, begun):
         writer.close()
 
 
+@pytest.mark.parametrize("method", [b"POST", b"HEAD"])
+@pytest.mark.parametrize("answered", [None, "begun", "whole"])
+async def test_what_is_no_content_is_answered_once(tls, caplog, answered, method):
+    """And a stranger who sends it fills no log with tracebacks."""
+    heard = []
+
+    async def answering(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+        elif answered is None:
+            await respond_text(send, 202, "ok")
+        else:
+            headers, begun = [(b"content-length", b"2")], answered == "begun"
+            start = {"type": "http.response.start", "status": 202, "headers": headers}
+            part = {"type": "http.response.body", "body": b"o" if begun else b"ok"}
+            await send(start)
+            await send(part | {"more_body": begun})
+            heard.append((await receive())["type"])
+            if begun:
+                await send({"type": "http.response.body", "body": b"k"})
+
+    async with serving(answering, certificate=tls.certificate) as port:
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client
+        )
+        head = method + b" / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        async with asyncio.timeout(5):
+            if answered is not None:
+                writer.write(head)
+                assert await reader.readuntil(b"\r\n") == b"HTTP/1.1 202 Accepted\r\n"
+                head = b""
+            writer.write(head + b"no number\r\n")
+            rest = await reader.read()
+        writer.close()
+    if answered is None:
+        assert rest.startswith(b"HTTP/1.1 400 ")
+        rest = rest[1:]
+    assert b"HTTP/1.1" not in rest
+    assert heard == ([] if answered is None else ["http.disconnect"])
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_slow_second_request(tls, monkeypatch):
     monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.4)
     service = hosting_app([])
