@@ -96,7 +96,8 @@ class _Http(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._has_request():  # else the next one came with this one
+        # Else the next one came with this one; it may have made a WebSocket of it all.
+        if not self._has_request() and self.transport.get_protocol() is self:
             self._restart()
 
     def send_400_response(self, msg: str) -> None:

@@ -267,6 +267,23 @@ async def test_a_slow_second_request(tls, monkeypatch):
         writer.close()
 
 
+async def test_an_upgrade_that_came_with_a_request_lasts(tls, monkeypatch):
+    """The time limit is of the next request, and there is none to come."""
+    monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.2)
+    async with serving(hosting_app([]), certificate=tls.certificate) as port:
+        reader, writer = await asyncio.open_connection(
+            "localhost", port, ssl=tls.client
+        )
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" + UPGRADE)
+        async with asyncio.timeout(5):
+            assert b" 204 " in await reader.readuntil(b"\r\n\r\n")
+            assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.4)
+            writer.write(b"\x89\x80" + bytes(4))  # a ping, and its pong
+            assert await reader.readexactly(2) == b"\x8a\x00"
+        writer.close()
+
+
 async def test_an_answer_takes_as_long_as_it_takes(tls, monkeypatch):
     """Also one in parts, and one to a request that came with the one before."""
     monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.2)
