@@ -152,6 +152,8 @@ class HttpsHost:
             # One that does not verify is a stranger's, and finds out no more than one.
             with contextlib.suppress(PeerError):
                 place.give_to(Did(head.finish(key).peer))
+                # Else the server's patience with a stranger would end the body.
+                asked.trust()
 
     async def _accept(
         self, message: RequestMessage, place: Place

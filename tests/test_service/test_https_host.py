@@ -813,6 +813,19 @@ async def test_a_strangers_body_has_the_time_of_a_first_message(grace, ada, reso
     assert not service._https._room._requests_of
 
 
+async def test_a_known_peer_has_time_for_a_long_body(wired, monkeypatch):
+    """On a new connection as well: the server's limit for strangers is not theirs."""
+    monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.4)
+    async with wired() as wire:
+        established = await wire.handshake()
+        data = _bytes(wire.wrap(sealed(wire.agent, established, bytes(100_000))))
+        async with sending(wire, data[:-10]) as (reader, writer):
+            await asyncio.sleep(0.8)
+            writer.write(data[-10:])
+            async with asyncio.timeout(5):
+                assert b" 200 " in await reader.readline()
+
+
 def held(wire: Wire) -> int:
     """Count the bytes of bodies that are not answered yet."""
     return wire.service._https._room.bytes
