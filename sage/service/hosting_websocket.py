@@ -150,7 +150,7 @@ class HostedWebSocket(asyncio.Protocol):
     def _accept(self, message: AsgiMessage) -> None:
         handshake, response = self._handshake, self._response
         if handshake is None or response is None:
-            raise ConnectionLost("the client left")
+            raise OSError("the client left")  # ASGI 2.4
         self._handshake = self._response = None
         del response.headers["Date"]
         extra = [*self._server_state.default_headers, *message.get("headers", ())]

@@ -133,3 +133,32 @@ async def test_an_upgrade_that_the_library_cannot_read_is_refused(tls, head):
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert answer.count(b"HTTP/1.1") == 1
         writer.close()
+
+
+async def test_whoever_left_before_the_upgrade(tls, caplog):
+    """An application is told as ASGI 2.4 says, and as Starlette understands it."""
+    asked, told = asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        await receive()
+        asked.set()
+        while (await receive())["type"] != "websocket.disconnect":
+            await asyncio.sleep(0.01)
+        try:
+            await send({"type": "websocket.accept"})
+        except OSError as exc:
+            told.append(exc)
+
+    async with hosted(app, tls) as url:
+        port = int(url.rpartition(":")[2])
+        _, writer = await asyncio.open_connection("localhost", port, ssl=tls.client)
+        writer.write(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await asked.wait()
+        writer.close()
+        # And the server stops, which is when it notices.
+    assert len(told) == 1
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
