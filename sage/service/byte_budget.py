@@ -56,8 +56,23 @@ class ByteBudget:
         if self._within is not None:
             self._within.release(size)
 
+    def has_room(self, size: int) -> bool:
+        """Whether ``size`` bytes would not have to wait for others of this budget."""
+        return not self._waiting and self._fits(size)
+
+    def give_up_part(self, size: int) -> ByteBudget:
+        """Keep ``size`` bytes in the whole alone, no longer in this part of it.
+
+        Returns:
+            Where they are to be released: the whole, or this, which is no part.
+        """
+        if self._within is None:
+            return self
+        self._release(size)
+        return self._within
+
     async def _acquire(self, size: int) -> None:
-        if not self._waiting and self._fits(size):
+        if self.has_room(size):
             self.held += size
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

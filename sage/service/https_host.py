@@ -37,6 +37,7 @@ from ..transport.http_binding import check_binding, wrap_response
 from ..transport.metrics import Carriage, diagnose
 from ..types import Did
 from .acceptance import Acceptance
+from .byte_budget import ByteBudget
 from .host import GENERIC_REFUSAL, Host
 from .logs import Event, correlate, fields, new_connection_id
 from .measure import count_answer, count_refusal
@@ -95,20 +96,37 @@ class HttpsHost:
 
     async def _serve(self, asked: AsgiHttpRequest, place: Place) -> None:
         message = await self._read(asked, place)
-        size = len(message.content or b"")
+        loan = _Loan(self._budget(asked, place, message), message)
         # Until there is room among those that are answered, it counts as read.
-        await self._host.budget.acquire(size)
+        await loan.take()
         place.release()
         try:
-            await self._answer(asked, message, place)
+            await self._answer(asked, message, place, loan)
         finally:
-            self._host.budget.release(size)
+            loan.release()
+
+    def _budget(
+        self, asked: AsgiHttpRequest, place: Place, message: RequestMessage
+    ) -> ByteBudget:
+        """Return what lends a body its bytes: strangers have a part for them all.
+
+        Most of what is short comes from peers and is proven in a moment. Only where
+        it would have to wait among strangers does its head have to prove it before.
+        """
+        strangers = self._host.budget_of_strangers
+        if place.peer is None and not strangers.has_room(len(message.content or b"")):
+            self._prove(asked, place)
+        return strangers if place.peer is None else self._host.budget
 
     async def _answer(
-        self, asked: AsgiHttpRequest, message: RequestMessage, place: Place
+        self,
+        asked: AsgiHttpRequest,
+        message: RequestMessage,
+        place: Place,
+        loan: _Loan,
     ) -> None:
         began = self._host.clock.now()
-        request, response = await self._accept(message, place)
+        request, response = await self._accept(message, place, loan)
         asked.trust()
         # The envelope's own key: during a rotation a session keeps to its older one.
         key = self._host.agent.find_signing_key(response.kid)
@@ -156,7 +174,7 @@ class HttpsHost:
                 asked.trust()
 
     async def _accept(
-        self, message: RequestMessage, place: Place
+        self, message: RequestMessage, place: Place, loan: _Loan
     ) -> tuple[Request, Response]:
         """Have both signatures verified and the message accepted, in one step."""
         unix_time = self._host.clock.unix_time()
@@ -169,6 +187,7 @@ class HttpsHost:
         def verify(key: PublicKey) -> None:
             pending.finish(key)
             place.give_to(request.did)
+            loan.give_to_peer()
 
         # One reservation covers both: the nonce, the times and the key are the same.
         answer = await self._acceptance.answer(request, verify=verify)
@@ -190,6 +209,25 @@ class HttpsHost:
         sending = asked.respond(status, fields, content)
         with contextlib.suppress(ConnectionLost, DeadlineExceeded):
             await within(SEND_TIMEOUT_S, sending, "sending")
+
+
+class _Loan:
+    """The bytes of one body that is worked on, and where they are lent."""
+
+    def __init__(self, budget: ByteBudget, message: RequestMessage) -> None:
+        self._budget, self._size = budget, len(message.content or b"")
+
+    async def take(self) -> None:
+        """Wait until there is room."""
+        await self._budget.acquire(self._size)
+
+    def give_to_peer(self) -> None:
+        """Leave strangers their part: who sent it is proven."""
+        self._budget = self._budget.give_up_part(self._size)
+
+    def release(self) -> None:
+        """Give them back."""
+        self._budget.release(self._size)
 
 
 _REFUSED = GENERIC_REFUSAL.encode("ascii")

@@ -135,3 +135,21 @@ async def _use(sizes: list[int], cancelled: set[int]) -> None:
     for outcome in await asyncio.wait_for(gathered, 5):
         assert outcome is None or isinstance(outcome, asyncio.CancelledError)
     assert budget.held == 0
+
+
+async def test_what_gives_up_its_part_is_held_by_the_whole():
+    whole = ByteBudget(10)
+    part = ByteBudget(4, within=whole)
+    await part.acquire(3)
+    assert part.has_room(1)
+    assert not part.has_room(2)
+    second = asyncio.create_task(part.acquire(4))
+    await asyncio.sleep(0)
+    assert not part.has_room(0)  # nobody overtakes whoever waits
+    assert part.give_up_part(3) is whole
+    await second
+    assert (part.held, whole.held) == (4, 7)
+    assert whole.give_up_part(3) is whole
+    whole.release(3)
+    part.release(4)
+    assert (part.held, whole.held) == (0, 0)

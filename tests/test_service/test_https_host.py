@@ -1072,3 +1072,54 @@ async def test_bodies_that_wait_for_their_turn_are_bounded(wired, monkeypatch):
         assert statuses[0] == 200
         assert statuses[-1] == 503
         assert await wire.is_well()
+
+
+async def test_bytes_of_strangers_leave_room_for_whom_we_know(wired, resolver):
+    """However many come over HTTPS, and however long their records take."""
+    waiting = asyncio.Event()
+
+    class Slow:
+        async def resolve(self, did, *, now):
+            if "slow" in did:
+                await waiting.wait()
+            return await resolver.resolve(did, now=now)
+
+    config = {"max_bytes_in_flight": 16_000}
+    async with wired(config=config, resolver=Slow()) as wire:
+        established = await wire.handshake()
+        stranger = sage.Agent.generate("did:sage:web:slow.example:x")
+        async with AsyncExitStack() as stack:
+            for _ in range(40):
+                request = sign(header(stranger), stranger.signing_key)
+                data = _bytes(wire.wrap(request, stranger))
+                await stack.enter_async_context(sending(wire, data))
+            await waited(lambda: wire.service._https._room._requests == 40)
+            budget = wire.service._host.budget
+            assert 0 < budget.held <= 4_000
+            for _ in range(3):
+                request = sealed(wire.agent, established, b"x")
+                async with asyncio.timeout(3):
+                    assert await wire.expect_answer(established, request) == b"echo:x"
+            waiting.set()
+        await waited(lambda: not budget.held)
+
+
+async def test_whom_we_know_takes_no_room_of_strangers(wired):
+    """Not for longer than it takes to find out who it is."""
+    go_on = asyncio.Event()
+
+    async def slow(message: Message) -> bytes:
+        await go_on.wait()
+        return await echo(message)
+
+    async with wired(slow, {"max_bytes_in_flight": 16_000}) as wire:
+        established = await wire.handshake()
+        request = sealed(wire.agent, established, bytes(2_000))
+        post = asyncio.create_task(wire.post(wire.wrap(request)))
+        host = wire.service._host
+        await waited(lambda: host.budget.held and not host.budget_of_strangers.held)
+        async with asyncio.timeout(3):
+            await wire.handshake()
+        go_on.set()
+        assert (await post).status == 200
+        assert not host.budget.held
