@@ -84,7 +84,7 @@ class HttpsHost:
         try:
             with self._room.enter() as place:
                 await self._serve(asked, place)
-        except (ConnectionLost, DeadlineExceeded) as exc:
+        except ConnectionLost as exc:
             gone = fields(Event.CONNECTION_ENDED, diagnose(exc))
             logger.debug("the client left before its answer: %s", exc, extra=gone)
         except SageError as exc:

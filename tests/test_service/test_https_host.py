@@ -813,6 +813,16 @@ async def test_a_strangers_body_has_the_time_of_a_first_message(grace, ada, reso
     assert not service._https._room._requests_of
 
 
+async def test_a_body_that_is_late_is_refused(wired, caplog):
+    """By us: an application that answers nothing is an error to its server."""
+    async with wired(config={"first_message_timeout_s": 0.1}) as wire:
+        data = _bytes(wire.wrap(sign(header(wire.agent), wire.agent.signing_key)))
+        answer = await wire.raw(data[:-10])
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert answer.endswith(b"\r\n\r\nrefused")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 async def test_a_known_peer_has_time_for_a_long_body(wired, monkeypatch):
     """On a new connection as well: the server's limit for strangers is not theirs."""
     monkeypatch.setattr(hosting, "FIRST_MESSAGE_TIMEOUT_S", 0.4)
