@@ -16,9 +16,9 @@ from ..errors import Code, ProtocolError, UsageError
 from ..limits import HTTP_CONTENT_MAX_BYTES
 from .component import texts
 from .keys import SignatureKey
-from .message import RequestMessage, ResponseMessage
+from .message import RequestMessage
 from .raw_fields import decode_fields
-from .response_check import ResponseCheck, after_sending
+from .response_check import ResponseCheck, after_sending, received_head
 from .signer import Signer
 
 __all__ = ["AiohttpSignature"]
@@ -141,11 +141,7 @@ class AiohttpSignature:
         response: aiohttp.ClientResponse,
         sent: RequestMessage,
     ) -> None:
-        head = ResponseMessage(
-            status=response.status,
-            fields=decode_fields(response.raw_headers),
-            content=None,
-        )
+        head = received_head(response.status, decode_fields(response.raw_headers))
         check = await responses.check(head, request=sent)
         if check is None:
             return

@@ -20,7 +20,7 @@ from .content_check import ContentCheck
 from .keys import SignatureKey
 from .message import RequestMessage, ResponseMessage
 from .raw_fields import decode_fields
-from .response_check import ResponseCheck, after_sending
+from .response_check import ResponseCheck, after_sending, received_head
 from .signer import Signer
 
 __all__ = ["SignatureAuth"]
@@ -212,11 +212,7 @@ def _answer(request: Any, response: Any) -> ResponseMessage:
     if response.request is not request:
         with after_sending():
             raise ProtocolError("a redirect was followed", code=Code.SIG_BINDING)
-    return ResponseMessage(
-        status=response.status_code,
-        fields=decode_fields(response.headers.raw),
-        content=None,
-    )
+    return received_head(response.status_code, decode_fields(response.headers.raw))
 
 
 def _require_no_loop() -> None:

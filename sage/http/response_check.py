@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-from ..errors import Code, ProtocolError, SageError, UsageError
+from ..errors import Code, DecodeError, ProtocolError, SageError, UsageError
 from ..identity import Resolver
 from .component import texts
 from .content_check import ContentCheck, NoContent, content_check
 from .key_lookup import KeyLookup
 from .keys import VerificationKey
-from .message import RequestMessage, ResponseMessage
+from .message import FieldLines, RequestMessage, ResponseMessage
 from .policy import Policy
 from .verify import begin_response
 
-__all__ = ["ResponseCheck", "after_sending"]
+__all__ = ["ResponseCheck", "after_sending", "received_head"]
 
 _WITHOUT_CONTENT: Final = frozenset({204, 304})
 
@@ -115,6 +115,19 @@ class ResponseCheck:
         media_type = _value(response, "content-type").partition(";")[0].strip().lower()
         has_digest = _value(response, "content-digest") != ""
         return media_type in self._unsigned_streams and not has_digest
+
+
+def received_head(status: int, fields: FieldLines) -> ResponseMessage:
+    """Return a response as it arrived, its content not yet read.
+
+    Raises:
+        DecodeError: a status that HTTP has not, which libraries let through
+            (``frame.malformed``).
+    """
+    with after_sending():
+        if not 100 <= status <= 999:
+            raise DecodeError(f"{status} is not a status", code=Code.FRAME_MALFORMED)
+        return ResponseMessage(status=status, fields=fields, content=None)
 
 
 @contextmanager

@@ -442,3 +442,22 @@ async def test_many_requests_at_once(running, strict, grace, tls):
                 return await answer.json()
 
         assert await asyncio.gather(*map(post, range(20))) == list(range(20))
+
+
+async def test_a_status_that_is_none_is_the_servers_fault(strict):
+    async def answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 042 x\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with (
+        await asyncio.start_server(answer, "127.0.0.1", 0) as server,
+        aiohttp.ClientSession(middlewares=[strict]) as client,
+    ):
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(DecodeError) as refused:
+            await client.get(f"http://127.0.0.1:{port}/")
+    assert refused.value.code is Code.FRAME_MALFORMED
+    assert refused.value.may_have_run

@@ -530,3 +530,15 @@ def test_synchronous_streams_are_bounded(auth):
     httpx = importlib.import_module("httpx")
     with httpx.Client(auth=auth) as client, pytest.raises(UsageError):
         client.post("https://localhost:9/echo", content=endless())
+
+
+async def test_a_status_that_is_none_is_the_servers_fault(library, strict):
+    def answer(request: Any) -> Any:
+        return library.Response(42)
+
+    transport = library.MockTransport(answer)
+    async with library.AsyncClient(auth=strict, transport=transport) as client:
+        with pytest.raises(DecodeError) as refused:
+            await client.get("https://localhost/")
+    assert refused.value.code is Code.FRAME_MALFORMED
+    assert refused.value.may_have_run
