@@ -23,7 +23,7 @@ from ..errors import (
     SageError,
     SessionClosed,
 )
-from ..limits import UNAUTHENTICATED_MAX_BYTES
+from ..limits import REQUEST_TIMEOUT_S, UNAUTHENTICATED_MAX_BYTES
 from ..transport import AsgiWebSocket
 from ..transport.message_pipe import are_binary
 from ..transport.metrics import Carriage, diagnose
@@ -153,6 +153,8 @@ class Connection:
                 self._authenticated = True
                 self._socket.lift_limit()
             await self._socket.send(response.encode())
+            if self._socket.is_full:
+                self._watch_reader()
             seconds = self._host.clock.now() - began
             count_answer(
                 self._metrics, Carriage.WEBSOCKET, request, response, seconds=seconds
@@ -174,6 +176,22 @@ class Connection:
                 extra=fields(Event.INTERNAL_ERROR),
             )
             await self._socket.close(1011, GENERIC_REFUSAL)
+
+    def _watch_reader(self) -> None:
+        """Let nobody have long answers kept who does not read them.
+
+        In a task of its own: what the request held goes back meanwhile.
+        """
+        task = asyncio.create_task(self._see_it_read())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _see_it_read(self) -> None:
+        try:
+            # By then whoever asked will have given up.
+            await self._socket.drain(patience_s=REQUEST_TIMEOUT_S)
+        except DeadlineExceeded as exc:
+            await self.give_up(exc)
 
     async def _finish(self) -> None:
         while self._tasks:

@@ -147,6 +147,19 @@ class AsgiWebSocket:
         """
         return self._wire.send(*messages, text=False, timeout_s=timeout_s)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the client has to read before more is sent, if the server tells."""
+        return self._wire.is_full
+
+    async def drain(self, *, patience_s: float) -> None:
+        """Wait until there is room, for as long as the client reads at all.
+
+        Raises:
+            DeadlineExceeded: it took less than 16 KiB in ``patience_s``.
+        """
+        await self._wire.drain(patience_s=patience_s)
+
     async def flush(self) -> None:
         """Wait until the client has taken what was sent, where the server tells."""
         await self._wire.flush()
@@ -172,6 +185,11 @@ class _Wire(Protocol):
     def send(
         self, *messages: bytes, text: bool, timeout_s: float
     ) -> Coroutine[Any, Any, None]: ...
+
+    @property
+    def is_full(self) -> bool: ...
+
+    def drain(self, *, patience_s: float) -> Coroutine[Any, Any, None]: ...
 
     def flush(self) -> Coroutine[Any, Any, None]: ...
 
@@ -221,8 +239,16 @@ class _Events:
                 event["bytes"] = message
             await within(timeout_s, self._transmit(event), "sending")
 
+    @property
+    def is_full(self) -> bool:
+        """No: a server's ``send`` has waited."""
+        return False
+
+    async def drain(self, *, patience_s: float) -> None:
+        """Do nothing: nor has this anything to wait for."""
+
     async def flush(self) -> None:
-        """Do nothing: a server's ``send`` has waited."""
+        """Do nothing, likewise."""
 
     async def close(self, code: int, reason: str) -> None:
         if self._closed:

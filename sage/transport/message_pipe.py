@@ -26,6 +26,7 @@ from ..limits import (
     MESSAGE_COST_BYTES,
     MESSAGE_QUEUE_BYTES,
     PING_INTERVAL_S,
+    TLS_RECORD_MAX_BYTES,
 )
 from .deadline import within
 
@@ -167,6 +168,30 @@ class MessagePipe(asyncio.Protocol):
         except InvalidState:
             raise ConnectionLost("the connection is closing") from None
         self._write()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next sender waits for the peer to read."""
+        return self._write_paused and self.lost is None
+
+    async def drain(self, *, patience_s: float) -> None:
+        """Wait until there is room, for as long as the peer reads at all.
+
+        Raises:
+            DeadlineExceeded: it took less than 16 KiB in ``patience_s``.
+        """
+        while self.is_full:  # and so nobody adds anything
+            before = self._transport.get_write_buffer_size()
+            waiter = self._wait_for_room()
+            await asyncio.wait([waiter], timeout=patience_s)
+            if waiter.done():
+                return
+            taken = before - self._transport.get_write_buffer_size()
+            if taken < TLS_RECORD_MAX_BYTES:
+                raise DeadlineExceeded(
+                    f"the peer took {taken} bytes in {patience_s:g} s",
+                    may_have_run=True,
+                )
 
     async def flush(self) -> None:
         """Wait until the peer has taken what was sent, or the connection has ended."""
@@ -352,12 +377,15 @@ class MessagePipe(asyncio.Protocol):
         self._write()
 
     async def _drain(self) -> None:
-        while self._write_paused and self.lost is None:
-            if self._drainers is None:
-                self._drainers = []
-            waiter = self._loop.create_future()
-            self._drainers.append(waiter)
-            await waiter
+        while self.is_full:
+            await self._wait_for_room()
+
+    def _wait_for_room(self) -> asyncio.Future[None]:
+        if self._drainers is None:
+            self._drainers = []
+        waiter = self._loop.create_future()
+        self._drainers.append(waiter)
+        return waiter
 
     def _wake_drainers(self) -> None:
         drainers, self._drainers = self._drainers, None

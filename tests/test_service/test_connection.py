@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import uuid
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -29,7 +30,7 @@ from sage.envelope import (
 )
 from sage.identity import revoke_key
 from sage.limits import ENVELOPE_MAX_BYTES
-from sage.service import Clock, ServiceConfig, hosting_websocket
+from sage.service import Clock, ServiceConfig, connection, hosting_websocket
 from sage.service.accepted import ConnectionSessions
 from sage.service.initiation import initiate
 from sage.service.operation import Operation
@@ -128,6 +129,42 @@ def wire(ada, resolver, tls):
             yield Wire(socket, agent, resolver)
 
     return open_wire
+
+
+async def send_much(message) -> bytes:
+    return bytes(8_000_000) if message.payload == b"much" else message.payload
+
+
+@pytest.mark.parametrize("reads", [False, True])
+async def test_an_answer_is_kept_for_who_reads_it(
+    wire, running, reads, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(connection, "REQUEST_TIMEOUT_S", 0.3)
+    async with running(send_much) as url, wire(url) as slow:
+        established = await slow.handshake()
+        transport = slow.socket.transport
+        # Of a long one the kernel would tell only now and then that it has room.
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        await slow.send(slow.sealed(established, b"much").encode())
+        transport.pause_reading()
+        for _ in range(15):  # the end comes within a second of being given up
+            await asyncio.sleep(0.1)
+            if reads:  # some of it
+                transport.resume_reading()
+                await asyncio.sleep(0.001)
+                transport.pause_reading()
+        given_up = "the connection was given up: the peer took" in caplog.text
+        assert given_up is not reads
+        transport.resume_reading()
+        if reads:
+            request = slow.sealed(established)
+            await slow.socket.recv()
+            assert await slow.expect_answer(established, request) == b"x"
+        else:
+            with pytest.raises(ConnectionClosed):
+                await slow.socket.recv()
 
 
 async def is_well(wire, url) -> bool:

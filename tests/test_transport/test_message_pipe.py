@@ -241,6 +241,36 @@ async def test_a_sender_waits_for_room_or_for_its_limit():
         await sending
 
 
+async def test_who_reads_at_all_is_waited_for():
+    line = Line()
+    unread = 1_000_000
+    line.get_write_buffer_size = lambda: unread
+    pipe, _ = pipe_on(line)
+    assert not pipe.is_full
+    await pipe.drain(patience_s=1)
+    pipe.pause_writing()
+    draining = asyncio.create_task(pipe.drain(patience_s=0.05))
+    for _ in range(8):
+        unread -= 16_384
+        await asyncio.sleep(0.04)
+        assert pipe.is_full
+        assert not draining.done()
+    pipe.resume_writing()
+    await draining
+    pipe.pause_writing()
+    draining = asyncio.create_task(pipe.drain(patience_s=0.05))
+    await asyncio.sleep(0)
+    unread -= 16_383
+    with pytest.raises(DeadlineExceeded, match="16383 bytes") as caught:
+        await draining
+    assert caught.value.may_have_run
+    draining = asyncio.create_task(pipe.drain(patience_s=5))
+    await asyncio.sleep(0)
+    line.abort()
+    await draining
+    assert not pipe.is_full
+
+
 async def test_pings_are_answered_only_as_fast_as_pongs_are_read():
     line = Line()
     pipe, _ = pipe_on(line)
