@@ -71,7 +71,7 @@ class WebSocket:
         """
         where = without_password(url)
         if not _is_wss(url):
-            raise UsageError(f"a channel needs a wss:// URL, not {where!r}")
+            raise UsageError(f"an endpoint is a wss:// or https:// URL, not {where!r}")
         check_limit(timeout_s)
         context = tls if tls is not None else tls_context()
         try:

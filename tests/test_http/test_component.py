@@ -84,6 +84,8 @@ def test_derived_names_are_known(name: str) -> None:
         '"date"',
         '("date"',
         '("date");x=1, b',
+        '("date");x=1',
+        '("date"), b',
         '("date"), a=("x")',
         "",
     ],

@@ -170,6 +170,27 @@ def test_parameters_may_be_left_out_by_name(
         proof.reservation("me")
 
 
+def test_a_guard_keeps_nothing_for_ever(
+    key: SigningKey, public_key: PublicKey, request_message: RequestMessage
+) -> None:
+    for expires in (None, NOW + 60):
+        added = sign_request(
+            request_message, key, created=NOW, expires=expires, nonce="once"
+        )
+        policy = Policy(require_expires=False, max_age_s=None)
+        proof = verify_request(
+            request_message.with_fields(*added),
+            public_key,
+            policy=policy,
+            unix_time=NOW,
+        )
+        if expires is None:
+            with pytest.raises(UsageError, match="replay"):
+                proof.reservation("me")
+        else:
+            assert proof.reservation("me").until == expires + policy.skew_s
+
+
 def test_a_streamed_response_is_signed_without_its_content(
     key: SigningKey, public_key: PublicKey, signed: RequestMessage
 ) -> None:
