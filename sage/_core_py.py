@@ -119,11 +119,15 @@ _S2C: Final = 1
 _SHARED: Final = 2
 
 _ZERO32: Final = bytes(4)
-_unpack_header: Final = Struct(">QIQ").unpack_from  # seq, then nonce: 0000, seq
+_pack_header: Final = Struct(">Q4xQ").pack  # seq, then nonce: 0000, seq
+_unpack_header: Final = Struct(">QIQ").unpack_from
 
 # Of a record. Made once, they cost nothing where they are used.
 _NONCE: Final = slice(8, 20)
 _BODY: Final = slice(20, None)
+_NO_AAD: Final = b""
+# Seq and 0000: with what `pack_bound` ends where the caller has no AAD.
+_UNDER_NO_AAD: Final = slice(0, 12)
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -369,7 +373,7 @@ class SessionCore:
         plan = self._plan
         if type(plaintext) is not bytes or len(plaintext) > plan.plaintext_max_bytes:
             plaintext = self._plaintext(plaintext, "plaintext")
-        if type(aad) is not bytes or len(aad) > plan.caller_aad_max_bytes:
+        if aad is not _NO_AAD:
             aad = self._aad_out(aad)
         now = monotonic() if now is None else _seconds(now)
         # `_reserve` for one record and `_encrypt`, in line: calls would be dearer.
@@ -395,15 +399,15 @@ class SessionCore:
             aead = self._sealers[generation]
         except KeyError:
             aead = self._sealer(generation)
-        be64 = seq.to_bytes(8, "big")
-        nonce = _ZERO32 + be64
-        bound = plan.pack_bound(self._bound_out, seq, len(aad))
+        header = _pack_header(seq, seq)
         if aad:
-            bound += aad
-        sealed = aead.encrypt(nonce, plaintext, bound)
+            bound = plan.pack_bound(self._bound_out, seq, len(aad)) + aad
+        else:
+            bound = self._bound_out + header[_UNDER_NO_AAD]
+        sealed = aead.encrypt(header[_NONCE], plaintext, bound)
         if self._closed:  # while this was under way
             self._refuse()
-        return be64 + nonce + sealed
+        return header + sealed
 
     def seal_into(
         self,
@@ -787,10 +791,11 @@ class SessionCore:
         return data
 
     def _aad_out(self, aad: Buffer) -> bytes:
-        plain = bytes(flat(aad, "aad"))
-        if len(plain) > self._plan.caller_aad_max_bytes:
+        if type(aad) is not bytes:
+            aad = bytes(flat(aad, "aad"))
+        if len(aad) > self._plan.caller_aad_max_bytes:
             _refuse_aad(self._plan)
-        return plain
+        return aad
 
     def _encrypt(self, seq: int, plaintext: Buffer, aad: bytes) -> bytes:
         """Make the record of a number that `_reserve` gave."""
@@ -838,7 +843,7 @@ class SessionCore:
         if type(record) is not bytes:
             record = bytes(flat(record, "record"))
         plan, size = self._plan, len(record)
-        if type(aad) is not bytes or len(aad) > plan.caller_aad_max_bytes:
+        if aad is not _NO_AAD:
             aad = self._aad_in(aad)
         if not RECORD_MIN_BYTES <= size <= plan.record_max_bytes:
             _refuse_size(size, plan)
@@ -859,10 +864,10 @@ class SessionCore:
             aead = self._opener(generation)
         if plan.is_draft1:
             bound = record[:8] + aad
+        elif aad:
+            bound = plan.pack_bound(self._bound_in, seq, len(aad)) + aad
         else:
-            bound = plan.pack_bound(self._bound_in, seq, len(aad))
-            if aad:
-                bound += aad
+            bound = self._bound_in + record[_UNDER_NO_AAD]
         body = record if size <= _COPY_MAX_BYTES else memoryview(record)
         try:
             plaintext = aead.decrypt(record[_NONCE], body[_BODY], bound)
