@@ -47,7 +47,7 @@ from os import urandom
 from struct import Struct
 from threading import RLock
 from time import monotonic
-from typing import Any, Final, NoReturn, ParamSpec, Self, TypeVar
+from typing import Any, Final, NoReturn, Self, TypeVar, TypeVarTuple
 from weakref import ref
 
 from ._arguments import (
@@ -129,7 +129,7 @@ _NO_AAD: Final = b""
 # Seq and 0000: with what `pack_bound` ends where the caller has no AAD.
 _UNDER_NO_AAD: Final = slice(0, 12)
 
-_P = ParamSpec("_P")
+_Args = TypeVarTuple("_Args")
 _R = TypeVar("_R")
 
 # Below this, copying a record's ciphertext is cheaper than two memoryviews.
@@ -911,11 +911,11 @@ class SessionCore:
 
     # --- what is done under the lock ------------------------------------------------
 
-    def _locked(self, act: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def _locked(self, act: Callable[[*_Args], _R], *args: *_Args) -> _R:
         lock = self._lock
         try:
             lock.acquire()
-            return act(*args, **kwargs)
+            return act(*args)
         finally:
             try:  # noqa: SIM105  # `suppress` lets interrupts in
                 lock.release()
