@@ -950,17 +950,22 @@ async def test_one_signed_head_takes_no_more_than_half_of_the_places(wired):
         assert await wire.is_well()
 
 
+class SlowResolver:
+    """Takes its time over whoever is called slow."""
+
+    def __init__(self, resolver):
+        self._resolver, self.go_on = resolver, asyncio.Event()
+
+    async def resolve(self, did, *, now):
+        if "slow" in did:
+            await self.go_on.wait()
+        return await self._resolver.resolve(did, now=now)
+
+
 async def test_strangers_whose_records_take_their_time_leave_room(wired, resolver):
     """Until its signature is verified, a request is nobody's."""
-    waiting = asyncio.Event()
-
-    class Slow:
-        async def resolve(self, did, *, now):
-            if "slow" in did:
-                await waiting.wait()
-            return await resolver.resolve(did, now=now)
-
-    async with wired(config={"max_https_requests": 4}, resolver=Slow()) as wire:
+    slow = SlowResolver(resolver)
+    async with wired(config={"max_https_requests": 4}, resolver=slow) as wire:
         established = await wire.handshake()
         posts = []
         for number in range(2):
@@ -970,7 +975,7 @@ async def test_strangers_whose_records_take_their_time_leave_room(wired, resolve
         await waited(lambda: wire.service._https._room._requests_of[None] == 2)
         request = sealed(wire.agent, established, b"x")
         assert await wire.expect_answer(established, request) == b"echo:x"
-        waiting.set()
+        slow.go_on.set()
         assert [(await post).status for post in posts] == [401, 401]
         assert wire.service._https._room._requests_of[None] == 0
 
@@ -1086,16 +1091,8 @@ async def test_bodies_that_wait_for_their_turn_are_bounded(wired, monkeypatch):
 
 async def test_bytes_of_strangers_leave_room_for_whom_we_know(wired, resolver):
     """However many come over HTTPS, and however long their records take."""
-    waiting = asyncio.Event()
-
-    class Slow:
-        async def resolve(self, did, *, now):
-            if "slow" in did:
-                await waiting.wait()
-            return await resolver.resolve(did, now=now)
-
-    config = {"max_bytes_in_flight": 16_000}
-    async with wired(config=config, resolver=Slow()) as wire:
+    slow, config = SlowResolver(resolver), {"max_bytes_in_flight": 16_000}
+    async with wired(config=config, resolver=slow) as wire:
         established = await wire.handshake()
         stranger = sage.Agent.generate("did:sage:web:slow.example:x")
         async with AsyncExitStack() as stack:
@@ -1110,7 +1107,7 @@ async def test_bytes_of_strangers_leave_room_for_whom_we_know(wired, resolver):
                 request = sealed(wire.agent, established, b"x")
                 async with asyncio.timeout(3):
                     assert await wire.expect_answer(established, request) == b"echo:x"
-            waiting.set()
+            slow.go_on.set()
         await waited(lambda: not budget.held)
 
 
