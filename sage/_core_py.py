@@ -27,6 +27,12 @@ works on values that belong to one call, and what it gives is refused if the ses
 was closed meanwhile. The lock lets its own thread in again, so a signal handler or
 finaliser must not use a session that may be at work below it.
 
+Ahead. Under its lock a session sets numbers aside for the records that come next, and
+these take theirs without it: `seal` by ``next`` of an iterator, `open` by ``remove``
+from a bytearray. Each is one call into the interpreter, which CPython does not divide
+as long as it has its global lock: a number goes to one taker, whatever races with it,
+interrupts or traces it. Elsewhere nothing is set aside.
+
 Interrupts. A signal handler may raise between any two calls. So the lock is taken
 within ``try``, and ``finally`` releases it whatever happened; where it was not even
 taken, releasing it raises. In Python 3.14 a ``with`` may leave it taken for ever
@@ -40,9 +46,13 @@ from __future__ import annotations
 
 import binascii
 import os
+import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import islice
 from math import inf, isfinite
+from operator import length_hint
 from os import urandom
 from struct import Struct
 from threading import RLock
@@ -126,14 +136,19 @@ _unpack_header: Final = Struct(">QIQ").unpack_from
 _NONCE: Final = slice(8, 20)
 _BODY: Final = slice(20, None)
 _NO_AAD: Final = b""
-# Seq and 0000: with what `pack_bound` ends where the caller has no AAD.
-_UNDER_NO_AAD: Final = slice(0, 12)
 
 _Args = TypeVarTuple("_Args")
 _R = TypeVar("_R")
 
 # Below this, copying a record's ciphertext is cheaper than two memoryviews.
 _COPY_MAX_BYTES: Final = 2048
+
+# Whether a call of what is not written in Python is one step for all threads.
+_CALLS_ARE_STEPS: Final = (
+    sys.implementation.name == "cpython"
+    and getattr(sys, "_is_gil_enabled", lambda: True)()
+)
+_OFFSETS: Final = bytes(range(256))  # of the numbers that a window sets aside
 
 
 class ReplayWindow:
@@ -143,12 +158,18 @@ class ReplayWindow:
     lock.
     """
 
-    __slots__ = ("_highest", "_seen")
+    __slots__ = ("_accepted", "_ahead", "_highest", "_left", "_recalled", "_seen")
 
     def __init__(self) -> None:
         """Start with nothing seen."""
-        self._highest = 0
+        self._highest = self._accepted = 0
         self._seen = bytearray(REPLAY_WINDOW_BITS)  # at seq mod 1,024
+        # How many numbers above the highest are set aside, and the offsets of those
+        # that were not accepted. Who removes an offset from `_left` has accepted its
+        # number; nobody takes from among the recalled.
+        self._ahead = 0
+        self._left = bytearray()
+        self._recalled: list[int] = []
 
     def check(self, seq: int) -> None:
         """Refuse a sequence number that was seen or is too old; move nothing.
@@ -175,12 +196,25 @@ class ReplayWindow:
 
     def _check(self, seq: int) -> None:
         behind = self._highest - seq
-        if behind >= REPLAY_WINDOW_BITS:
-            raise StaleError("record too old", code=Code.SESSION_WINDOW)
-        if behind >= 0 and self._seen[seq & _WINDOW_MASK]:
+        if behind < 0:
+            offset = -1 - behind
+            if (
+                offset >= self._ahead
+                or offset in self._left
+                or offset in self._recalled
+            ):
+                return
+            raise ReplayError("record seen before", code=Code.SESSION_REPLAY)
+        if behind + self._ahead >= REPLAY_WINDOW_BITS:
+            behind += len(self._marks_ahead())
+            if behind >= REPLAY_WINDOW_BITS:
+                raise StaleError("record too old", code=Code.SESSION_WINDOW)
+        if self._seen[seq & _WINDOW_MASK]:
             raise ReplayError("record seen before", code=Code.SESSION_REPLAY)
 
     def _accept(self, seq: int) -> None:
+        if self._ahead and self._take(seq):
+            return
         if seq <= self._highest:
             self._check(seq)
         # From here on nothing is called, so that no interrupt comes in between.
@@ -197,6 +231,51 @@ class ReplayWindow:
                     seen[:last] = _UNSEEN[:last]
             self._highest = seq
         seen[seq & _WINDOW_MASK] = 1
+        self._accepted += 1
+
+    def _set_aside(self, count: int) -> None:
+        """Set the next 1 to 256 numbers aside; none may be set aside yet."""
+        left = bytearray(_OFFSETS[:count])
+        self._left, self._ahead = left, count
+
+    def _take(self, seq: int) -> bool:
+        """Accept a number if it is set aside; if not, recall all that are left.
+
+        Interrupted, it loses nothing: what is recalled is still known as such.
+        """
+        offset = seq - self._highest - 1
+        if 0 <= offset < self._ahead:
+            try:
+                self._left.remove(offset)
+            except ValueError:  # not any more
+                pass
+            else:
+                return True
+        if self._left:
+            with suppress(IndexError):  # all of them in one step, up to that
+                self._recalled.extend(iter(self._left.pop, None))
+        marks, seen = self._marks_ahead(), self._seen.copy()
+        start = (self._highest + 1) & _WINDOW_MASK
+        first_part = REPLAY_WINDOW_BITS - start
+        seen[start : start + len(marks)] = marks[:first_part]
+        seen[: len(marks[first_part:])] = marks[first_part:]
+        highest, accepted = self._highest + len(marks), self._count()
+        none_recalled: list[int] = []
+        # From here on nothing is called, nor fails: all of it happens or nothing.
+        self._seen, self._highest, self._accepted = seen, highest, accepted
+        self._ahead, self._recalled = 0, none_recalled
+        return False
+
+    def _marks_ahead(self) -> bytearray:
+        """Return, of what is set aside up to the last accepted, 1 for each that was."""
+        marks = bytearray(b"\1" * self._ahead)
+        for offset in (*self._left, *self._recalled):
+            marks[offset] = 0
+        return marks.rstrip(b"\0")
+
+    def _count(self) -> int:
+        """Return how many numbers were accepted."""
+        return self._accepted + self._ahead - len(self._left) - len(self._recalled)
 
     def __reduce__(self) -> NoReturn:
         """Refuse pickling and copying: a copy would take every record twice."""
@@ -230,13 +309,16 @@ class SessionCore:
         "_generation_out",
         "_id",
         "_lock",
+        "_open_ahead",
         "_openers",
         "_plan",
         "_process",
-        "_received",
+        "_seal_ahead",
         "_sealers",
         "_sent",
         "_streams",
+        "_usable_in",
+        "_used",
         "_warm",
         "_window",
     )
@@ -279,13 +361,17 @@ class SessionCore:
         if deadline is not None:
             self._deadline = min(self._deadline, _seconds(deadline))
         self._expires = min(created + plan.idle_s, self._deadline)
+        self._used = -inf  # when last; `expires_at` is what follows from both
         self._id = base64url_encode(raw_id)
         self._closed = self._warm = False
-        self._process = _process
+        self._process = self._usable_in = _process  # until it is closed
         self._lock = RLock()
         self._plan = plan
-        self._sent = self._received = self._failed_opens = 0
+        # The numbers that are set aside, and the one that follows them.
+        self._sent: tuple[Iterator[int], int] = _NO_NUMBERS, 0
+        self._failed_opens = 0
         self._window = ReplayWindow()
+        self._seal_ahead, self._open_ahead = _SEAL_NONE_AHEAD, _OPEN_NONE_AHEAD
         self._sealers: dict[int, _Engine] = {}  # of "out"
         self._openers: dict[int, _Engine] = {}  # of "in" and "before"
         self._streams: set[str] | None = None  # the ids of those that were derived
@@ -320,12 +406,15 @@ class SessionCore:
     @property
     def sent(self) -> int:
         """How many sequence numbers were used, failed sends included."""
-        return self._sent
+        numbers, end = self._sent
+        return end - length_hint(numbers)
 
     @property
     def received(self) -> int:
         """How many records were accepted."""
-        return self._received
+        if self._process is not _process:  # nobody here holds the lock, nor lets it go
+            return self._window._count()
+        return self._locked(self._window._count)
 
     @property
     def failed_opens(self) -> int:
@@ -340,7 +429,7 @@ class SessionCore:
     @property
     def records_left(self) -> int:
         """How many records this end may still seal."""
-        return self._plan.max_records - self._sent
+        return self._plan.max_records - self.sent
 
     @property
     def expires_at(self) -> float:
@@ -349,7 +438,12 @@ class SessionCore:
         The earlier of both ages' ends; minus infinity once closed. Records move it
         on. Read without a lock.
         """
-        return self._expires
+        if self._closed:
+            return -inf
+        used_until = self._used + self._plan.idle_s
+        if used_until > self._deadline:
+            used_until = self._deadline
+        return used_until if used_until > self._expires else self._expires
 
     def seal(
         self, plaintext: Buffer, aad: Buffer = b"", *, now: float | None = None
@@ -368,7 +462,7 @@ class SessionCore:
             SessionExpired: the age or idle limit was reached.
             UsageError: an argument of the wrong type or size; no number is used.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         plan = self._plan
         if type(plaintext) is not bytes or len(plaintext) > plan.plaintext_max_bytes:
@@ -376,38 +470,22 @@ class SessionCore:
         if aad is not _NO_AAD:
             aad = self._aad_out(aad)
         now = monotonic() if now is None else _seconds(now)
-        # `_reserve` for one record and `_encrypt`, in line: calls would be dearer.
-        lock = self._lock
-        try:
-            lock.acquire()
-            seq = self._sent
-            if now >= self._expires or seq >= plan.max_records:
-                self._refuse_to_seal(now)
-            self._sent = seq + 1
-            expires = now + plan.idle_s
-            if expires > self._expires:
-                self._expires = expires if expires < self._deadline else self._deadline
-        finally:
-            try:  # noqa: SIM105  # `suppress` lets interrupts in
-                lock.release()
-            except RuntimeError:  # an interrupt came first
-                pass
-        if plan.is_draft1:
-            return self._encrypt(seq, plaintext, aad)
-        generation = seq // plan.generation_records
-        try:
-            aead = self._sealers[generation]
-        except KeyError:
-            aead = self._sealer(generation)
-        header = _pack_header(seq, seq)
-        if aad:
-            bound = plan.pack_bound(self._bound_out, seq, len(aad)) + aad
+        numbers, encrypt = self._seal_ahead
+        if now >= self._expires or (seq := next(numbers, None)) is None:
+            return self._encrypt(self._locked(self._reserve, now, 1), plaintext, aad)
+        if now > self._used:
+            self._used = now
+        # `_encrypt` in line: the call would be dearer.
+        if aad is _NO_AAD:
+            pack_bound = plan.pack_bound_alone
+            bound = pack_bound(self._bound_out, seq)
         else:
-            bound = self._bound_out + header[_UNDER_NO_AAD]
-        sealed = aead.encrypt(header[_NONCE], plaintext, bound)
+            pack_bound = plan.pack_bound
+            bound = pack_bound(self._bound_out, seq, len(aad)) + aad
+        sealed = encrypt(seq.to_bytes(12), plaintext, bound)
         if self._closed:  # while this was under way
             self._refuse()
-        return header + sealed
+        return _pack_header(seq, seq) + sealed
 
     def seal_into(
         self,
@@ -432,14 +510,13 @@ class SessionCore:
         Raises:
             The same errors as `seal`, and UsageError for an unfit ``out``.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         plaintext = self._plaintext(plaintext, "plaintext")
         aad = self._aad_out(aad)
         record_bytes = len(plaintext) + RECORD_MIN_BYTES
         with writable(out, record_bytes) as view:
-            seq = self._locked(self._reserve, _seconds(now), 1)
-            view[:record_bytes] = self._encrypt(seq, plaintext, aad)
+            view[:record_bytes] = SessionCore.seal(self, plaintext, aad, now=now)
         return record_bytes
 
     def seal_many(
@@ -463,7 +540,7 @@ class SessionCore:
             The same errors as `seal`; LimitReached if not all of them fit, and then
             none is sealed.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         rows = [
             row
@@ -506,7 +583,7 @@ class SessionCore:
         Raises:
             The same errors as `seal_many`, and UsageError for unfit arrays.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         source, count, size = matrix(rows, "rows")
         with source:
@@ -547,9 +624,50 @@ class SessionCore:
             SessionExpired: the age or idle limit was reached.
             UsageError: an argument of the wrong type.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
-        return self._open(record, aad, monotonic() if now is None else _seconds(now))
+        plan = self._plan
+        now = monotonic() if now is None else _seconds(now)
+        if type(record) is not bytes:
+            record = bytes(flat(record, "record"))
+        if aad is not _NO_AAD:
+            aad = self._aad_in(aad)
+        size = len(record)
+        if size < RECORD_MIN_BYTES or size > plan.record_max_bytes:
+            _refuse_size(size, plan)
+        seq, zero, again = _unpack_header(record)
+        first, left, decrypt = self._open_ahead
+        offset = seq - first
+        if (
+            offset < 0
+            or offset > 255
+            or offset not in left
+            or again != seq
+            or zero
+            or now >= self._expires
+        ):
+            return self._open(record, aad, now)
+        # `_open` for one that is set aside, in line: the calls would be dearer.
+        if aad is _NO_AAD:
+            pack_bound = plan.pack_bound_alone
+            bound = pack_bound(self._bound_in, seq)
+        else:
+            pack_bound = plan.pack_bound
+            bound = pack_bound(self._bound_in, seq, len(aad)) + aad
+        body = record if size <= _COPY_MAX_BYTES else memoryview(record)
+        try:
+            plaintext = decrypt(record[_NONCE], body[_BODY], bound)
+        except InvalidTag:
+            self._refuse_forged()
+        try:
+            left.remove(offset)
+        except ValueError:  # others took it meanwhile, or recalled it
+            self._locked(self._accept, seq, now)
+        if self._closed:  # while this was under way
+            self._refuse()
+        if now > self._used:
+            self._used = now
+        return plaintext
 
     def open_into(
         self,
@@ -576,14 +694,14 @@ class SessionCore:
         Raises:
             The same errors as `open`, and UsageError for an unfit ``out``.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         now = _seconds(now)
-        record = flat(record, "record")
+        record = bytes(flat(record, "record"))
         size = len(record) - RECORD_MIN_BYTES
         with writable(out, max(size, 0)) as view:
             try:
-                plaintext = self._open(record, aad, now)
+                plaintext = SessionCore.open(self, record, aad, now=now)
             except SageError:
                 view[: max(size, 0)] = bytes(max(size, 0))
                 raise
@@ -613,7 +731,7 @@ class SessionCore:
             The errors of `open` that concern the session or the arguments; then
             nothing was accepted.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         rows = [
             row if type(row) is bytes else bytes(flat(row, f"records[{index}]"))
@@ -626,7 +744,7 @@ class SessionCore:
         errors: dict[int, SageError] = {}
         for index, row in enumerate(rows):
             try:
-                opened[index] = self._open(row, aad, now)
+                opened[index] = SessionCore.open(self, row, aad, now=now)
             except SageError as exc:
                 note(errors, index, exc)
         if errors:
@@ -665,7 +783,7 @@ class SessionCore:
             The errors of `open` that concern the session or the arguments; then
             nothing was accepted.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         source, count, width = matrix(wire, "wire")
         errors: dict[int, SageError] = {}
@@ -678,9 +796,9 @@ class SessionCore:
             out = matrix_like(wire, count, size) if out is None else out
             with matrix_out(out, count, size) as target:
                 for row in range(count):
-                    record = source[row * width : (row + 1) * width]
+                    record = bytes(source[row * width : (row + 1) * width])
                     try:
-                        plaintext = self._open(record, aad, now)
+                        plaintext = SessionCore.open(self, record, aad, now=now)
                     except SageError as exc:
                         plaintext = bytes(size)
                         note(errors, row, exc)
@@ -703,7 +821,7 @@ class SessionCore:
         Raises:
             The same errors as `open`, for the same reasons.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         now = _seconds(now)
         if type(record) is not bytes:
@@ -726,7 +844,7 @@ class SessionCore:
             SessionExpired: the age or idle limit was reached.
             UsageError: ``seq`` is not an ``int`` in 0 .. 2^64 - 1.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         if _sequence(seq) >= self._plan.max_records:
             _refuse_seq()
@@ -748,7 +866,7 @@ class SessionCore:
             UsageError: an argument of the wrong type or size, a session whose
                 layout is not ``"transcript"``, or an id that was used before.
         """
-        if self._closed or self._process is not _process:
+        if self._usable_in is not _process:
             self._refuse()
         now = _seconds(now)
         if self._plan.layout != "transcript" or not _plan(profile).is_stream:
@@ -773,7 +891,7 @@ class SessionCore:
         return (
             f"<{type(self).__name__} {self._plan.name} "
             f"{'shared' if role is None else role.value} {self._id}, "
-            f"{self._sent} sent, {self._received} received"
+            f"{self.sent} sent, {self.received} received"
             f"{', closed' if self._closed else ''}>"
         )
 
@@ -800,10 +918,8 @@ class SessionCore:
     def _encrypt(self, seq: int, plaintext: Buffer, aad: bytes) -> bytes:
         """Make the record of a number that `_reserve` gave."""
         plan = self._plan
-        try:
-            aead = self._sealers[seq // plan.generation_records]
-        except KeyError:
-            aead = self._sealer(seq // plan.generation_records)
+        generation = seq // plan.generation_records
+        aead = self._sealers.get(generation) or self._sealer(generation)
         be64 = seq.to_bytes(8, "big")
         nonce = _ZERO32 + be64 if self._direction_out != _SHARED else urandom(12)
         if plan.is_draft1:
@@ -817,9 +933,9 @@ class SessionCore:
 
     def _sealer(self, generation: int) -> _Engine:
         """Make the engine for what is sent, and keep it if it is of the newest key."""
+        _keep_warm(self)
         engine = self._locked(self._make_sealer, generation)
-        if generation in self._sealers:
-            _keep_warm(self)
+        self._cool_if_displaced()
         return engine
 
     # --- opening ----------------------------------------------------------------
@@ -850,63 +966,40 @@ class SessionCore:
         seq, zero, again = _unpack_header(record)
         if (zero or again != seq) and not plan.is_draft1:
             raise AuthenticationError(code=Code.SESSION_AEAD)
-        if now >= self._expires:
+        if now >= self._expires and now >= self.expires_at:
             self._refuse()
         if seq >= plan.max_records:
             _refuse_seq()
         window = self._window
-        if seq <= window._highest:
-            window._check(seq)
+        if seq <= window._highest + window._ahead:
+            self._locked(window._check, seq)
         generation = seq // plan.generation_records
-        try:
-            aead = self._openers[generation]
-        except KeyError:
-            aead = self._opener(generation)
+        aead = self._openers.get(generation) or self._opener(generation)
         if plan.is_draft1:
             bound = record[:8] + aad
-        elif aad:
-            bound = plan.pack_bound(self._bound_in, seq, len(aad)) + aad
         else:
-            bound = self._bound_in + record[_UNDER_NO_AAD]
+            bound = plan.pack_bound(self._bound_in, seq, len(aad)) + aad
         body = record if size <= _COPY_MAX_BYTES else memoryview(record)
         try:
             plaintext = aead.decrypt(record[_NONCE], body[_BODY], bound)
         except InvalidTag:
-            self._locked(self._count_failure)
-            raise AuthenticationError(code=Code.SESSION_AEAD) from None
-        if self._closed:  # while this was under way
-            self._refuse()
+            self._refuse_forged()
         if not accept:
-            return plaintext
-        lock = self._lock
-        try:  # `_accept` in line: the calls would be dearer
-            lock.acquire()
-            if now >= self._expires:
+            if self._closed:  # while this was under way
                 self._refuse()
-            if generation != self._generation_in:
-                window._check(seq)
-                self._retain(generation)  # first: there may be no memory for it
-            if seq == window._highest + 1:  # in order: no call
-                window._seen[seq & _WINDOW_MASK] = 1
-                window._highest = seq
-            else:
-                window._accept(seq)
-            self._received += 1
-            expires = now + plan.idle_s
-            if expires > self._expires:
-                self._expires = expires if expires < self._deadline else self._deadline
-        finally:
-            try:  # noqa: SIM105  # `suppress` lets interrupts in
-                lock.release()
-            except RuntimeError:  # an interrupt came first
-                pass
+            return plaintext
+        self._locked(self._accept, seq, now, aead)
         return plaintext
+
+    def _refuse_forged(self) -> NoReturn:
+        self._locked(self._count_failure)
+        raise AuthenticationError(code=Code.SESSION_AEAD) from None
 
     def _opener(self, generation: int) -> _Engine:
         """Make the engine for a generation, and keep it only if its key is kept."""
+        _keep_warm(self)
         engine = self._locked(self._make_opener, generation)
-        if generation in self._openers:
-            _keep_warm(self)
+        self._cool_if_displaced()
         return engine
 
     # --- what is done under the lock ------------------------------------------------
@@ -922,35 +1015,84 @@ class SessionCore:
             except RuntimeError:  # an interrupt came first
                 pass
 
+    def _expired(self, now: float) -> bool:
+        if now >= self._expires:
+            self._expires = self.expires_at
+        return now >= self._expires
+
     def _reserve(self, now: float, count: int) -> int:
         """Take sequence numbers for good, restart the idle clock; return the first."""
-        seq, max_records = self._sent, self._plan.max_records
-        if now >= self._expires or count > max_records - seq:
+        numbers, end = self._sent
+        max_records = self._plan.max_records
+        if self._expired(now) or count > max_records - end + length_hint(numbers):
             self._refuse_to_seal(now)
-        if count:
-            self._sent = seq + count
-            expires = min(now + self._plan.idle_s, self._deadline)
-            self._expires = max(expires, self._expires)
-        return seq
+        if not count:
+            return end
+        taken = list(islice(numbers, count))  # in one step
+        if len(taken) < count:
+            after = end + count - len(taken)
+            if after > max_records:  # others were faster
+                self._refuse_to_seal(now)
+            self._sent = _NO_NUMBERS, after
+            self._set_aside_out()
+        if now > self._used:
+            self._used = now
+        return taken[0] if taken else end
+
+    def _set_aside_out(self) -> None:
+        """Set aside what is left of a generation, if its engine is at hand."""
+        plan, (numbers, end) = self._plan, self._sent
+        if not _CALLS_ARE_STEPS or plan.is_draft1:
+            return
+        if length_hint(numbers):
+            generation = (end - 1) // plan.generation_records
+        else:
+            generation, first = end // plan.generation_records, end
+            end = min((generation + 1) * plan.generation_records, plan.max_records)
+            numbers = iter(range(first, end))
+        aead = self._sealers.get(generation)
+        if aead is not None:
+            self._sent = numbers, end
+            self._seal_ahead = numbers, aead.encrypt
+            self._cool_if_displaced()
 
     def _refuse_to_seal(self, now: float) -> NoReturn:
         if now >= self._expires:
             self._refuse()
         raise LimitReached(f"a session carries {self._plan.max_records} records")
 
-    def _accept(self, seq: int, now: float) -> None:
-        """Move the window, the count, the idle clock and the keys, or nothing."""
-        plan = self._plan
-        if now >= self._expires:
+    def _accept(self, seq: int, now: float, aead: _Engine | None = None) -> None:
+        """Move the window, the count, the idle clock and the keys, or nothing.
+
+        With the record's engine, set aside what comes next.
+        """
+        plan, window = self._plan, self._window
+        if self._expired(now):
             self._refuse()
-        self._window._check(seq)
         generation = seq // plan.generation_records
         if generation != self._generation_in:
+            window._check(seq)
             self._retain(generation)  # first: there may be no memory for it
-        self._window._accept(seq)
-        self._received += 1
-        expires = min(now + plan.idle_s, self._deadline)
-        self._expires = max(expires, self._expires)
+        window._accept(seq)
+        if now > self._used:
+            self._used = now
+        if seq and aead is not None and generation == self._generation_in:
+            self._set_aside_in(generation, aead)
+
+    def _set_aside_in(self, generation: int, aead: _Engine) -> None:
+        """Set aside what comes next of the newest generation, whose engine this is."""
+        plan, window = self._plan, self._window
+        if not _CALLS_ARE_STEPS or plan.is_draft1:
+            return
+        if not window._ahead:
+            end = min((generation + 1) * plan.generation_records, plan.max_records)
+            count = min(end - window._highest - 1, len(_OFFSETS))
+            if not count:
+                return
+            window._set_aside(count)
+        self._openers[generation] = aead
+        self._open_ahead = window._highest + 1, window._left, aead.decrypt
+        self._cool_if_displaced()
 
     def _count_failure(self) -> None:
         """Count a tag that did not verify; the last that is allowed ends it all."""
@@ -964,12 +1106,13 @@ class SessionCore:
         if generation < self._generation_out:  # others went on meanwhile
             return self._passing_engine(self._direction_out, generation)
         if generation > self._generation_out:
-            self._sealers = {}
+            self._sealers, self._seal_ahead = {}, _SEAL_NONE_AHEAD
             self._generation_out = _NO_GENERATION
             self._generation_out = self._derive(
                 self._direction_out, generation, _KEY_OUT
             )
         engine = self._sealers[generation] = self._engine(_KEY_OUT)
+        self._set_aside_out()
         return engine
 
     def _make_opener(self, generation: int) -> _Engine:
@@ -987,6 +1130,7 @@ class SessionCore:
         """Keep the key of a generation that proved real, if it is among the newest."""
         block, sender = self._block, self._direction_in
         if generation > self._generation_in:
+            self._open_ahead = _OPEN_NONE_AHEAD
             block[_KEY_BEFORE] = block[_KEY_IN]
             self._generation_before = self._generation_in
             self._generation_in = _NO_GENERATION
@@ -1000,7 +1144,7 @@ class SessionCore:
             self._openers.pop(other, None)
 
     def _derived(self, profile: Any, session_id: bytes, now: float) -> Self:
-        if now >= self._expires:
+        if self._expired(now):
             self._refuse()
         derived = type(self)(
             profile,
@@ -1085,9 +1229,10 @@ class SessionCore:
             self._block[_SCRATCH] = bytes(32)
 
     def _wipe(self) -> None:
-        self._closed, self._expires = True, -inf
+        self._closed, self._usable_in, self._expires = True, None, -inf
         self._block[:] = bytes(KEY_BLOCK_BYTES)
         self._sealers, self._openers = {}, {}
+        self._seal_ahead, self._open_ahead = _SEAL_NONE_AHEAD, _OPEN_NONE_AHEAD
 
     def _leave_to_the_other_process(self) -> None:
         """Close what a fork copied.
@@ -1106,6 +1251,12 @@ class SessionCore:
         """
         self._warm = False
         self._sealers, self._openers = {}, {}
+        self._seal_ahead, self._open_ahead = _SEAL_NONE_AHEAD, _OPEN_NONE_AHEAD
+
+    def _cool_if_displaced(self) -> None:
+        """Drop the engines that came after `_cool`, at work elsewhere or beneath."""
+        if not self._warm:
+            self._cool()
 
     def _refuse(self) -> NoReturn:
         """Say why ``now >= self._expires``; closing sets that to minus infinity."""
@@ -1120,6 +1271,19 @@ class SessionCore:
 
 
 _Engine = ChaCha20Poly1305 | AESGCM
+_Aead = Callable[
+    [Buffer, Buffer, Buffer | None], bytes
+]  # "encrypt" or "decrypt" of one
+
+
+def _nothing_ahead(nonce: Buffer, data: Buffer, aad: Buffer | None) -> NoReturn:
+    raise AssertionError("no number was set aside")
+
+
+# What `seal` and `open` look at: numbers that are set aside, and whose key they are of.
+_NO_NUMBERS: Final[Iterator[int]] = iter(())
+_SEAL_NONE_AHEAD: Final[tuple[Iterator[int], _Aead]] = _NO_NUMBERS, _nothing_ahead
+_OPEN_NONE_AHEAD: Final[tuple[int, bytearray, _Aead]] = 0, bytearray(), _nothing_ahead
 _ROLES: Final = (Role.INITIATOR, Role.RESPONDER, None)
 _DRAFT1_KEYS: Final = (slice(64, 96), slice(128, 160), slice(0, 32))  # by direction
 
@@ -1227,6 +1391,7 @@ class _Plan:
         "max_records",
         "name",
         "pack_bound",
+        "pack_bound_alone",
         "plaintext_max_bytes",
         "profile",
         "record_max_bytes",
@@ -1262,6 +1427,7 @@ class _Plan:
         # records share (label, hash, direction), seq, the length of the AAD.
         shared_bytes = len(self.aad_label) + 32 + 1
         self.pack_bound: Final = Struct(f">{shared_bytes}sQI").pack
+        self.pack_bound_alone: Final = Struct(f">{shared_bytes}sQ4x").pack
 
 
 _PROFILE_FIELDS: Final = (

@@ -15,6 +15,8 @@ from sage.limits import WARM_SESSIONS
 from sage.session import STREAM, V0_10
 from sage.types import Role
 
+from ..other_process import answer
+
 # In an interpreter of its own: forking the test runner would copy its threads' locks.
 CODE = """
 import os
@@ -30,6 +32,8 @@ ada, grace, other, idle = (
     Session.v0_10(seed, th, role)
     for role in (Role.INITIATOR, Role.RESPONDER, Role.INITIATOR, Role.INITIATOR)
 )
+for _ in range(3):  # both are at work, with numbers set aside
+    grace.open(ada.seal(b""))
 record = ada.seal(b"hello")
 acts = {
     "seal": lambda: ada.seal(b"x"),
@@ -76,6 +80,39 @@ def test_a_forked_copy_closes_and_the_original_goes_on():
         "child: 0",
         "parent: b'hello' 37",
     ]
+
+
+HELD = """
+import os, threading
+from sage import _core_py as pure
+from sage.session import V0_10
+from sage.types import Role
+
+ada, grace = (pure.SessionCore(V0_10, bytes(32), bytes(32), role) for role in Role)
+grace.open(ada.seal(b""))
+held, done = threading.Event(), threading.Event()
+
+def hold():
+    with grace._lock:
+        held.set()
+        done.wait()
+
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    print(grace.received, repr(grace).split(", ")[-1], flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+done.set()
+holder.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_copy_tells_its_counts_though_its_lock_is_held_elsewhere():
+    assert answer(HELD) == "1 1 received>"
 
 
 def test_a_session_at_work_is_not_waited_for_by_its_own_thread(twin):

@@ -1,0 +1,452 @@
+"""What a session of the pure twin sets aside: numbers that are taken without its lock.
+
+The window keeps them, so a model of the window says what must come of them whatever
+is delivered, recalled, interrupted or raced for.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+from operator import length_hint
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sage import _core_py as pure
+from sage.errors import (
+    AuthenticationError,
+    LimitReached,
+    ReplayError,
+    SessionClosed,
+    StaleError,
+)
+from sage.limits import WARM_SESSIONS
+from sage.session import STREAM
+from sage.types import Role
+
+from .test_threads import run_together
+
+WIDTH = 1024
+# Generations longer than what is set aside at once, shorter, and of one record.
+PROFILES = [
+    replace(STREAM, generation_records=each, max_records=2600)
+    for each in (700, 90, 1, 2600)
+]
+
+
+def ends(profile: Any = PROFILES[0]) -> list[pure.SessionCore]:
+    return [
+        pure.SessionCore(profile, bytes(32), bytes(32), role, session_id=bytes(16))
+        for role in Role
+    ]
+
+
+def fate(act: Any, *args: Any) -> str:
+    try:
+        act(*args)
+    except (ReplayError, StaleError) as exc:
+        return str(exc)
+    return "taken"
+
+
+class Model:
+    """Every number that was taken."""
+
+    def __init__(self) -> None:
+        self.seen: set[int] = set()
+
+    def fate(self, seq: int) -> str:
+        if max(self.seen, default=0) - seq >= WIDTH:
+            return "record too old"
+        return "record seen before" if seq in self.seen else "taken"
+
+
+DELIVERY = st.one_of(
+    st.tuples(st.just("in order"), st.integers(1, 400)),
+    st.tuples(st.just("shuffled"), st.integers(1, 300), st.integers(0, 99)),
+    st.tuples(st.just("lost"), st.integers(1, 1200)),
+    st.tuples(st.just("again"), st.integers(0, 1100), st.integers(1, 40)),
+    st.tuples(st.just("authenticated"), st.integers(0, 300)),
+    st.tuples(st.just("many"), st.integers(1, 300)),
+    st.tuples(st.just("forged"), st.integers(-1100, 600)),
+    st.tuples(st.just("cooled")),
+)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole steps", "no whole steps"])
+@settings(max_examples=150, deadline=None)
+@given(profile=st.sampled_from(PROFILES), steps=st.lists(DELIVERY, max_size=12))
+def test_what_is_delivered_is_taken_as_the_window_says(whole, profile, steps):
+    usual, pure._CALLS_ARE_STEPS = pure._CALLS_ARE_STEPS, whole
+    try:
+        deliver(*ends(profile), profile.max_records, steps)
+    finally:
+        pure._CALLS_ARE_STEPS = usual
+
+
+def deliver(
+    ada: pure.SessionCore, grace: pure.SessionCore, last: int, steps: list[Any]
+) -> None:
+    records = ada.seal_many([b"%d" % seq for seq in range(last)])
+    model, cursor = Model(), 0
+
+    def open_one(seq: int, act: Any = grace.open) -> None:
+        expected = model.fate(seq)
+        assert fate(act, records[seq]) == expected
+        if expected == "taken":
+            model.seen.add(seq)
+
+    for step, *args in steps:
+        ahead = range(cursor, min(cursor + (args[0] if args else 0), last))
+        if step == "in order":
+            for seq in ahead:
+                open_one(seq)
+            cursor = ahead.stop
+        elif step == "shuffled":
+            for seq in random.Random(args[1]).sample(ahead, len(ahead)):
+                open_one(seq)
+            cursor = ahead.stop
+        elif step == "lost":
+            cursor = ahead.stop
+        elif step == "again":
+            for seq in range(max(cursor - args[0], 0), cursor, args[1]):
+                open_one(seq)
+        elif step == "authenticated":
+            for seq in (*ahead, *ahead):
+                expected = model.fate(seq)
+                assert fate(grace.authenticate, records[seq]) == expected
+                assert fate(grace.accept, seq) == expected
+                model.seen.add(seq)
+            cursor = ahead.stop
+        elif step == "many":
+            assert len(grace.open_many(records[cursor : ahead.stop])) == len(ahead)
+            model.seen.update(ahead)
+            cursor = ahead.stop
+        elif step == "forged":
+            seq = min(max(cursor + args[0], 0), last - 1)
+            if model.fate(seq) == "taken":
+                with pytest.raises(AuthenticationError):
+                    grace.open(records[seq][:-1] + bytes([records[seq][-1] ^ 1]))
+        else:
+            grace._warm = False
+            grace._cool()
+        assert grace.received == len(model.seen)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    profile=st.sampled_from(PROFILES),
+    counts=st.lists(st.integers(-300, 300).filter(bool), max_size=20),
+)
+def test_numbers_follow_one_another_however_they_are_taken(profile, counts):
+    """Negative: so many by one call. Nothing in between is left out or given twice."""
+    ada, grace = ends(profile)
+    used = 0
+    for count in counts:
+        if used + abs(count) > profile.max_records:
+            break
+        if count < 0:
+            records = ada.seal_many([b""] * -count)
+        else:
+            records = [ada.seal(b"") for _ in range(count)]
+        numbers = [int.from_bytes(record[:8], "big") for record in records]
+        assert numbers == list(range(used, used + abs(count)))
+        assert grace.open_many(records) == [b""] * len(records)
+        used += abs(count)
+        assert (ada.sent, ada.records_left) == (used, profile.max_records - used)
+    ada.seal_many([b""] * ada.records_left)
+    with pytest.raises(LimitReached):
+        ada.seal(b"")
+    assert ada.records_left == 0
+
+
+class Interrupted(BaseException):
+    pass
+
+
+def interrupt_at(event: int, act: Any) -> bool:
+    """Raise at a call or return of ``act``, as a signal's handler could; or not."""
+    left = event
+
+    def handler(frame: Any, kind: str, arg: Any) -> None:
+        nonlocal left
+        if frame.f_code.co_filename == pure.__file__:
+            left -= 1
+            if left < 0:
+                raise Interrupted
+
+    sys.setprofile(handler)
+    try:
+        act()
+    except Interrupted:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+def window_with(taken: list[int], *, highest: int = 2000) -> pure.ReplayWindow:
+    """Make a window that has set 256 numbers aside, of which some were taken."""
+    window = pure.ReplayWindow()
+    window.accept(highest)
+    window._set_aside(256)
+    for offset in taken:
+        window._left.remove(offset)
+    return window
+
+
+@pytest.mark.parametrize("seq", [2257, 2300, 1999, 2100, 5000])
+@pytest.mark.parametrize(
+    "taken", [[], [0], list(range(256)), [3, 1, 255], list(range(0, 256, 2))]
+)
+def test_an_interrupt_loses_and_repeats_nothing(taken, seq):
+    """At each call within: the window has moved as a whole, or not at all."""
+    event, done = 0, False
+    while not done:
+        window = window_with(taken)
+        before, after = ({2000, *(2001 + o for o in taken)} for _ in range(2))
+        if seq not in before:
+            after.add(seq)
+        done = not interrupt_at(event, lambda w=window: fate(w.accept, seq))
+        counted = window._count()
+        assert counted in {len(before), len(after)}
+        model = Model()
+        model.seen = after if counted == len(after) else before
+        for number in range(900, 3400):
+            assert fate(window.check, number) == model.fate(number), (event, number)
+        for number in (seq, 2002, 2001, 2259, 2256, 2003):
+            expected = model.fate(number)
+            assert fate(window.accept, number) == expected, (event, number)
+            if expected == "taken":
+                model.seen.add(number)
+        assert window._count() == len(model.seen)
+        event += 1
+    assert event > 3
+
+
+@pytest.mark.parametrize("sealed", [1, 2, 90, 91])
+@pytest.mark.parametrize("how", ["seal", "many"])
+def test_an_interrupted_seal_gives_no_number_twice(sealed, how):
+    event, done = 0, False
+    while not done:
+        ada, grace = ends(PROFILES[1])
+        records = [ada.seal(b"") for _ in range(sealed)]
+
+        def act(ada=ada, records=records):
+            if how == "many":
+                records += ada.seal_many([b""] * 12)
+            else:
+                records.append(ada.seal(b""))
+
+        done = not interrupt_at(event, act)
+        records += [ada.seal(b"") for _ in range(200)]
+        records += ada.seal_many([b""] * 5)
+        numbers = [record[:8] for record in records]
+        assert sorted(set(numbers)) == numbers
+        assert int.from_bytes(numbers[-1], "big") == ada.sent - 1
+        assert grace.open_many(records) == [b""] * len(records)
+        event += 1
+    assert event > 10
+
+
+@pytest.fixture(params=["untraced", "traced"])
+def _ever_switching(request):
+    """Let threads take turns whenever they may; traced, between any two lines."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    if request.param == "traced":
+
+        def tracer(frame: Any, kind: str, arg: Any) -> Any:
+            return tracer if frame.f_code.co_filename == pure.__file__ else None
+
+        threading.settrace(tracer)
+    yield
+    threading.settrace(None)  # type: ignore[arg-type]
+    sys.setswitchinterval(interval)
+
+
+class Yielding:
+    """Lets the others in once the tag verified, and once a record is sealed."""
+
+    def __init__(self, key: Any) -> None:
+        self._aead = ChaCha20Poly1305(key)
+
+    def encrypt(self, nonce: Any, data: Any, aad: Any) -> bytes:
+        sealed = self._aead.encrypt(nonce, data, aad)
+        time.sleep(0)
+        return sealed
+
+    def decrypt(self, nonce: Any, data: Any, aad: Any) -> bytes:
+        opened = self._aead.decrypt(nonce, data, aad)
+        time.sleep(0)
+        return opened
+
+
+@pytest.fixture
+def _yielding(monkeypatch):
+    monkeypatch.setattr(pure, "ChaCha20Poly1305", Yielding)
+
+
+@pytest.mark.usefixtures("_ever_switching", "_yielding")
+@pytest.mark.parametrize("profile", PROFILES[:2], ids=["long", "short"])
+def test_threads_that_open_the_same_records(profile):
+    """Of eight that deliver all of them, each in its own order, one is let in each."""
+    ada, grace = ends(profile)
+    records = [ada.seal(b"%d" % seq) for seq in range(900)]
+    taken: Counter[bytes] = Counter()
+    refused: Counter[str] = Counter()
+
+    def work(number: int) -> None:
+        chance = random.Random(number)
+        for start in range(0, 900, 20):
+            some = records[start : start + 20]
+            if number > 3:
+                chance.shuffle(some)
+            for record in some:
+                try:
+                    plaintext = grace.open(record)
+                except (ReplayError, StaleError) as exc:
+                    refused[str(exc)] += 1
+                else:
+                    taken[plaintext] += 1
+
+    run_together(work)
+    assert taken == {b"%d" % seq: 1 for seq in range(900)}
+    assert grace.received == 900
+    assert sum(refused.values()) <= 7 * 900
+
+
+@pytest.mark.usefixtures("_ever_switching", "_yielding")
+@pytest.mark.parametrize("profile", PROFILES[:2], ids=["long", "short"])
+def test_threads_that_seal_singly_and_by_the_many(profile):
+    ada, grace = ends(profile)
+    records = []
+
+    def work(number: int) -> None:
+        for turn in range(40):
+            if (turn + number) % 4:
+                records.append(ada.seal(b""))
+            else:
+                some = ada.seal_many([b""] * 7)
+                first = int.from_bytes(some[0][:8], "big")
+                for seq, record in enumerate(some, first):
+                    assert record[:8] == seq.to_bytes(8, "big")
+                records.extend(some)
+
+    run_together(work)
+    records.sort()
+    assert [int.from_bytes(r[:8], "big") for r in records] == list(range(len(records)))
+    assert ada.sent == len(records) == 8 * (30 + 10 * 7)
+    assert grace.open_many(records) == [b""] * len(records)
+
+
+def meanwhile(grace: pure.SessionCore, act: Any) -> None:
+    """Do something between the next record's tag and its acceptance."""
+    first, left, decrypt = grace._open_ahead
+    assert decrypt is not pure._nothing_ahead
+
+    def decrypt_and_act(*args: Any) -> bytes:
+        opened = decrypt(*args)
+        grace._open_ahead = first, left, decrypt
+        act()
+        return opened
+
+    grace._open_ahead = first, left, decrypt_and_act
+
+
+def test_what_happens_between_the_tag_and_the_acceptance():
+    ada, grace = ends()
+    records = [ada.seal(b"%d" % seq) for seq in range(700)]
+    for record in records[:3]:
+        grace.open(record)
+    # Another was quicker with the same record.
+    meanwhile(grace, lambda: grace.open(records[3]))
+    with pytest.raises(ReplayError):
+        grace.open(records[3])
+    # What was set aside is recalled, because the sender is far ahead.
+    meanwhile(grace, lambda: grace.open(records[600]))
+    assert grace.open(records[4]) == b"4"
+    with pytest.raises(ReplayError):
+        grace.open(records[4])
+    grace.open(records[601])
+    # The session is closed.
+    meanwhile(grace, grace.close)
+    with pytest.raises(SessionClosed):
+        grace.open(records[602])
+
+
+def test_a_last_number_that_others_take_first(monkeypatch):
+    ada, grace = ends()
+    records = ada.seal_many([b""] * (PROFILES[0].max_records - 5))
+    records.append(ada.seal(b""))
+
+    def taken_first(numbers: Any, count: int) -> Any:
+        next(numbers)
+        return islice(numbers, count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pure, "islice", taken_first)
+        with pytest.raises(LimitReached):
+            ada.seal_many([b""] * 4)
+    assert ada.records_left == 0
+    with pytest.raises(LimitReached):
+        ada.seal(b"")
+    assert len(grace.open_many(records)) == len(records)
+
+
+def test_what_is_accepted_unseen_leaves_no_older_key_ready():
+    ada, grace = ends(PROFILES[1])
+    records = ada.seal_many([b""] * 91)
+    for record in records[:3]:
+        grace.open(record)
+    seq, _ = grace.authenticate(records[90])
+    grace.accept(seq)
+    assert grace._open_ahead is pure._OPEN_NONE_AHEAD
+
+
+def test_who_is_displaced_at_that_moment_keeps_no_key_ready(monkeypatch):
+    monkeypatch.setattr(pure, "_keep_warm", lambda session: None)
+    ada, grace = ends()
+    for _ in range(3):
+        grace.open(ada.seal(b""))
+        assert (ada._sealers, grace._openers) == ({}, {})
+        assert ada._seal_ahead is pure._SEAL_NONE_AHEAD
+        assert grace._open_ahead is pure._OPEN_NONE_AHEAD
+
+
+def test_who_is_displaced_keeps_no_key_ready():
+    (ada, grace), others = ends(), [ends() for _ in range(WARM_SESSIONS)]
+    for _ in range(3):
+        grace.open(ada.seal(b""))
+    for session, ready in ((ada, ada._seal_ahead), (grace, grace._open_ahead)):
+        assert ready[-1] is not pure._nothing_ahead, session
+    for one, another in others:
+        for _ in range(2):
+            another.open(one.seal(b""))
+    for session in (ada, grace):
+        assert session._seal_ahead is pure._SEAL_NONE_AHEAD
+        assert session._open_ahead is pure._OPEN_NONE_AHEAD
+    assert length_hint(ada._sent[0]) > 0
+    assert grace.open(ada.seal(b"and on")) == b"and on"
+    assert (ada.sent, grace.received) == (4, 4)
+
+
+def test_nothing_is_set_aside_where_a_call_is_no_step(monkeypatch):
+    monkeypatch.setattr(pure, "_CALLS_ARE_STEPS", False)
+    ada, grace = ends()
+    for _ in range(300):
+        grace.open(ada.seal(b""))
+    assert (ada.sent, grace.received) == (300, 300)
+    assert not length_hint(ada._sent[0])
+    assert not grace._window._ahead
+    assert ada._seal_ahead is pure._SEAL_NONE_AHEAD
+    assert grace._open_ahead is pure._OPEN_NONE_AHEAD
