@@ -149,6 +149,8 @@ _CALLS_ARE_STEPS: Final = (
     and getattr(sys, "_is_gil_enabled", lambda: True)()
 )
 _OFFSETS: Final = bytes(range(256))  # of the numbers that a window sets aside
+_NONE_LEFT: Final = bytearray()
+_NONE_RECALLED: Final[list[int]] = []
 
 
 class ReplayWindow:
@@ -168,8 +170,7 @@ class ReplayWindow:
         # that were not accepted. Who removes an offset from `_left` has accepted its
         # number; nobody takes from among the recalled.
         self._ahead = 0
-        self._left = bytearray()
-        self._recalled: list[int] = []
+        self._left, self._recalled = _NONE_LEFT, _NONE_RECALLED
 
     def check(self, seq: int) -> None:
         """Refuse a sequence number that was seen or is too old; move nothing.
@@ -236,7 +237,8 @@ class ReplayWindow:
     def _set_aside(self, count: int) -> None:
         """Set the next 1 to 256 numbers aside; none may be set aside yet."""
         left = bytearray(_OFFSETS[:count])
-        self._left, self._ahead = left, count
+        recalled: list[int] = []
+        self._left, self._recalled, self._ahead = left, recalled, count
 
     def _take(self, seq: int) -> bool:
         """Accept a number if it is set aside; if not, recall all that are left.
@@ -260,10 +262,9 @@ class ReplayWindow:
         seen[start : start + len(marks)] = marks[:first_part]
         seen[: len(marks[first_part:])] = marks[first_part:]
         highest, accepted = self._highest + len(marks), self._count()
-        none_recalled: list[int] = []
         # From here on nothing is called, nor fails: all of it happens or nothing.
         self._seen, self._highest, self._accepted = seen, highest, accepted
-        self._ahead, self._recalled = 0, none_recalled
+        self._ahead, self._left, self._recalled = 0, _NONE_LEFT, _NONE_RECALLED
         return False
 
     def _marks_ahead(self) -> bytearray:
@@ -368,7 +369,7 @@ class SessionCore:
         self._lock = RLock()
         self._plan = plan
         # The numbers that are set aside, and the one that follows them.
-        self._sent: tuple[Iterator[int], int] = _NO_NUMBERS, 0
+        self._sent = _NONE_SENT
         self._failed_opens = 0
         self._window = ReplayWindow()
         self._seal_ahead, self._open_ahead = _SEAL_NONE_AHEAD, _OPEN_NONE_AHEAD
@@ -1282,6 +1283,7 @@ def _nothing_ahead(nonce: Buffer, data: Buffer, aad: Buffer | None) -> NoReturn:
 
 # What `seal` and `open` look at: numbers that are set aside, and whose key they are of.
 _NO_NUMBERS: Final[Iterator[int]] = iter(())
+_NONE_SENT: Final = _NO_NUMBERS, 0
 _SEAL_NONE_AHEAD: Final[tuple[Iterator[int], _Aead]] = _NO_NUMBERS, _nothing_ahead
 _OPEN_NONE_AHEAD: Final[tuple[int, bytearray, _Aead]] = 0, bytearray(), _nothing_ahead
 _ROLES: Final = (Role.INITIATOR, Role.RESPONDER, None)
