@@ -83,11 +83,12 @@ def test_a_forked_copy_closes_and_the_original_goes_on():
 
 
 HELD = """
-import os, threading
+import os, threading, warnings
 from sage import _core_py as pure
 from sage.session import V0_10
 from sage.types import Role
 
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside a thread
 ada, grace = (pure.SessionCore(V0_10, bytes(32), bytes(32), role) for role in Role)
 grace.open(ada.seal(b""))
 held, done = threading.Event(), threading.Event()
