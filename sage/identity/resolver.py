@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from ..errors import Code, ConfigError, DecodeError, ResolutionError, UsageError
 from ..limits import AGENT_RECORD_MAX_BYTES, OBSERVATION_MAX_AGE_S
+from ..runtime.parts import check_can, check_kind
 from ..types import Did
 from .did import ParsedDid, parse_did
 from .files import as_path, exclusive, read_regular, reason, write_atomic
@@ -89,6 +90,7 @@ class MemoryResolver:
 
     def __init__(self, records: Iterable[AgentRecord] = ()) -> None:
         """Publish some records at once; see `publish`."""
+        check_can(records, "__iter__", "records")
         self._records: dict[Did, AgentRecord] = {}
         for record in records:
             self.publish(record)
@@ -102,7 +104,9 @@ class MemoryResolver:
         Raises:
             ResolutionError: it does not follow from the one that is held, or is not
                 valid (`check_successor`, `parse_record`).
+            UsageError: it is no `AgentRecord`.
         """
+        check_kind(record, AgentRecord, "record")
         if not record.proven:
             record = parse_record(record.encode())
         held = self._records.get(record.id)

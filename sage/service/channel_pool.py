@@ -25,6 +25,7 @@ from ..identity import Resolver, parse_did
 from ..identity.entropy import Entropy
 from ..limits import CLOSE_TIMEOUT_S
 from ..runtime.bounds import check_limit
+from ..runtime.parts import check_can, check_kind
 from ..transport import HttpsClient, open_https
 from ..transport.https_client import without_password
 from ..transport.metrics import Metrics
@@ -56,6 +57,9 @@ class ChannelPool:
         clock: for tests.
         entropy: for the jitter; returns as many bytes as it is asked for.
         metrics: what counts, as for `connect`.
+
+    Raises:
+        UsageError: an argument of another class than it must be.
     """
 
     def __init__(
@@ -70,6 +74,15 @@ class ChannelPool:
         entropy: Entropy = os.urandom,
         metrics: Metrics | None = None,
     ) -> None:
+        check_kind(agent, Agent, "agent")
+        check_can(resolver, "resolve", "resolver")
+        for part, kind, name in (
+            (tls, ssl.SSLContext, "tls"),
+            (config, ChannelPoolConfig, "config"),
+            (channels, ClientConfig, "channels"),
+        ):
+            if part is not None:
+                check_kind(part, kind, name)
         self._agent, self._resolver, self._tls = agent, resolver, tls
         self._config = config if config is not None else ChannelPoolConfig()
         self._channels = channels if channels is not None else ClientConfig()

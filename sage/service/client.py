@@ -8,6 +8,7 @@ from types import TracebackType
 
 from ..errors import UsageError
 from ..identity import Resolver, parse_did
+from ..runtime.parts import check_can, check_kind
 from ..transport import HttpsClient, WebSocket, open_https
 from ..transport.metrics import Metrics
 from .agent import Agent
@@ -41,7 +42,8 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         metrics: what counts; nothing when not given. May be shared.
 
     Raises (on entry):
-        UsageError: not a ``wss://`` or ``https://`` URL.
+        UsageError: not a ``wss://`` or ``https://`` URL, or an argument of another
+            class than it must be.
         DecodeError: ``peer`` is not a DID (``id.malformed``).
         TransportError: no connection, or no answer in time.
         ResolutionError: a record or key is missing, revoked, expired or stale.
@@ -62,6 +64,12 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         metrics: Metrics | None = None,
     ) -> None:
         require_text(url)
+        check_kind(agent, Agent, "agent")
+        check_can(resolver, "resolve", "resolver")
+        if tls is not None:
+            check_kind(tls, ssl.SSLContext, "tls")
+        if config is not None:
+            check_kind(config, ClientConfig, "config")
         self._url, self._tls, self._https = url, tls, https
         self._agent = agent
         self._peer = parse_did(peer).did

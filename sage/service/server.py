@@ -12,6 +12,7 @@ from ..errors import ConnectionLost, DeadlineExceeded, SageError, UsageError
 from ..http import V10
 from ..identity import Resolver
 from ..limits import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S
+from ..runtime.parts import check_can, check_kind
 from ..transport import AsgiWebSocket, within
 from ..transport.asgi import AsgiReceive, AsgiScope, AsgiSend
 from ..transport.asgi_http import AsgiHttpRequest
@@ -67,8 +68,9 @@ class Service:
             read elsewhere, as from a `MetricsApp`.
 
     Raises:
-        UsageError: HTTPS endpoints for an agent whose key cannot sign HTTP under
-            0.10.0: that takes Ed25519 or P-256.
+        UsageError: a part that is none, such as a resolver that cannot resolve; or
+            HTTPS endpoints for an agent whose key cannot sign HTTP under 0.10.0: that
+            takes Ed25519 or P-256.
     """
 
     def __init__(
@@ -85,7 +87,16 @@ class Service:
         metrics: Metrics | None = None,
         show_metrics: bool = True,
     ) -> None:
-        if guard is None:
+        check_kind(agent, Agent, "agent")
+        check_can(resolver, "resolve", "resolver")
+        check_can(handler, "__call__", "handler")
+        if stream_handler is not None:
+            check_can(stream_handler, "__call__", "stream_handler")
+        if config is not None:
+            check_kind(config, ServiceConfig, "config")
+        if guard is not None:
+            check_can(guard, "reserve", "guard")
+        else:
             guard = MemoryReplayGuard(assume_no_history=agent.is_new)
             if not agent.is_new:
                 logger.warning(

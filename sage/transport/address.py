@@ -24,6 +24,8 @@ from typing import TypeAlias
 from ..errors import ConfigError, ConnectFailed, UsageError
 from ..identity.files import as_path, read_regular, reason
 from ..limits import RESOLUTION_READS_MAX
+from ..runtime.bounds import check_count
+from ..runtime.parts import check_kind
 
 __all__ = [
     "HostAddress",
@@ -49,11 +51,23 @@ class HostAddress:
         port: TCP port.
         ca: a PEM file with the only certificate authorities trusted for this
             name, or ``None`` for the system's.
+
+    Raises:
+        UsageError: nothing that could be connected to.
     """
 
     address: str
     port: int = 443
     ca: Path | str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no connection could be made to."""
+        check_kind(self.address, str, "address")
+        check_count(self.port, "port")
+        if not self.address or self.port > 65535:
+            raise UsageError("an address is a name or number and a port to 65535")
+        if self.ca is not None:
+            as_path(self.ca)
 
 
 HostMap: TypeAlias = Mapping[str, HostAddress]

@@ -41,6 +41,7 @@ from ..limits import (
     RESOLVE_TIMEOUT_S,
 )
 from ..runtime import Cache
+from ..runtime.parts import check_can
 from .deadline import within
 from .reads import Outcome, Read, Reads, unreachable
 
@@ -100,9 +101,10 @@ class CachingResolver:
             timeout_s: for one read.
 
         Raises:
-            UsageError: a time or number that is out of range.
+            UsageError: a time or number that is out of range, or no resolver.
             ConfigError: no library to cache with is installed.
         """
+        check_can(resolver, "resolve", "resolver")
         for name, value in (("reuse_s", reuse_s), ("negative_s", negative_s)):
             if not 0 <= value <= OBSERVATION_MAX_AGE_S:
                 raise UsageError(f"{name} must be 0 to {OBSERVATION_MAX_AGE_S:g} s")

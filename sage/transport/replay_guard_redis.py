@@ -52,6 +52,7 @@ from ..limits import (
     REPLAY_QUARANTINE_S,
 )
 from ..runtime.bounds import check_limit
+from ..runtime.parts import check_can
 
 __all__ = ["RedisReplayGuard"]
 
@@ -85,12 +86,15 @@ class RedisReplayGuard:
             timeout_s: for one reservation, connecting included.
 
         Raises:
-            UsageError: not a URL of such a server, no text as a prefix, or a time
-                limit that is none.
+            UsageError: neither a URL of such a server nor a client, no text as a
+                prefix, or a time limit that is none.
         """
+        check_limit(timeout_s)
         if not timeout_s > 0:
             raise UsageError("timeout_s must be positive")
         self._ours = isinstance(server, str)
+        if not self._ours:
+            check_can(server, "evalsha", "server")
         self._client = _connect(server) if isinstance(server, str) else server
         try:
             self._prefix = prefix.encode() + b":"

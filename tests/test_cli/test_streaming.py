@@ -30,6 +30,10 @@ class Quiet:
         self.paths.append(path)
 
 
+async def no_request(message: sage.Message) -> bytes:
+    raise AssertionError("files go over a stream")
+
+
 async def transfer(tmp_path, files, stream_handler):
     """Stream files from Ada to Grace; return the result and the progress."""
     ada, grace = sage.Agent.generate(ADA), sage.Agent.generate(GRACE)
@@ -41,7 +45,10 @@ async def transfer(tmp_path, files, stream_handler):
     context = ssl.create_default_context()
     authority.configure_trust(context)
     service = sage.Service(
-        agent=grace, resolver=resolver, handler=None, stream_handler=stream_handler
+        agent=grace,
+        resolver=resolver,
+        handler=no_request,
+        stream_handler=stream_handler,
     )
     progress = Quiet()
     async with (

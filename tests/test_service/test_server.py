@@ -13,9 +13,13 @@ from sage.errors import UsageError
 from sage.transport import PrometheusMetrics
 
 
+async def echo(message):
+    return message.payload
+
+
 @pytest.fixture
 def service(grace, resolver):
-    return sage.Service(agent=grace, resolver=resolver, handler=None)
+    return sage.Service(agent=grace, resolver=resolver, handler=echo)
 
 
 async def http(service, path, method="GET"):
@@ -59,7 +63,7 @@ async def test_readiness(service, grace, resolver):
     assert await http(service, "/health/ready") == (503, b'{"status": "unready"}')
     assert (await http(service, "/health/live"))[0] == 200
     unknown = sage.Agent.generate("did:sage:web:agents.example:nobody")
-    lost = sage.Service(agent=unknown, resolver=resolver, handler=None)
+    lost = sage.Service(agent=unknown, resolver=resolver, handler=echo)
     assert (await http(lost, "/health/ready"))[0] == 503
 
 
@@ -67,7 +71,7 @@ async def test_a_refused_connection_is_counted(grace, resolver, caplog):
     metrics = PrometheusMetrics()
     config = sage.ServiceConfig(max_connections=1)
     service = sage.Service(
-        agent=grace, resolver=resolver, handler=None, metrics=metrics, config=config
+        agent=grace, resolver=resolver, handler=echo, metrics=metrics, config=config
     )
     assert await websocket(service, path="/other") == ["websocket.close"]
     service._connections.add(object())
@@ -89,7 +93,7 @@ async def test_nothing_else_over_http(service):
 async def test_tls_is_required(service, grace, resolver):
     assert await websocket(service, scheme="ws") == ["websocket.close"]
     behind_proxy = sage.Service(
-        agent=grace, resolver=resolver, handler=None, require_tls=False
+        agent=grace, resolver=resolver, handler=echo, require_tls=False
     )
     assert (await websocket(behind_proxy, scheme="ws"))[0] == "websocket.accept"
 
@@ -100,7 +104,7 @@ async def test_tls_is_required(service, grace, resolver):
 def test_what_signs_no_http_has_no_https_endpoints(algorithm):
     agent = sage.Agent.generate("did:sage:web:agents.example:hal", algorithm=algorithm)
     config = sage.ServiceConfig(https_endpoints=frozenset({"https://127.0.0.1/sage"}))
-    asked = {"agent": agent, "resolver": None, "handler": None}
+    asked = {"agent": agent, "resolver": sage.MemoryResolver(), "handler": echo}
     sage.Service(**asked)
     if algorithm.startswith("sage-"):
         with pytest.raises(UsageError, match="signs no HTTP"):

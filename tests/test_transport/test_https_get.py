@@ -229,13 +229,10 @@ async def test_a_name_that_does_not_resolve():
         await HttpsGetter().get("no-such.invalid", "/", headers=[], max_bytes=1)
 
 
-@pytest.mark.parametrize(
-    ("address", "port"),
-    [("a..b", 443), ("a" * 64, 443), ("a\0b", 443), ("127.0.0.1", 65_536)],
-)
-async def test_a_map_that_leads_nowhere(address, port):
+@pytest.mark.parametrize("address", ["a..b", "a" * 64, "a\0b"])
+async def test_a_map_that_leads_nowhere(address):
     with pytest.raises(ConnectFailed, match="cannot connect to agents"):
-        await get({"agents.example": HostAddress(address=address, port=port)})
+        await get({"agents.example": HostAddress(address=address)})
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".x", ".x"])
