@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -175,6 +176,7 @@ class Wire:
             for role in Role
         )
         self.sent: list[bytes] = [b""]
+        self.delivered = 1  # of these, in order or not, or lost
 
     def do(self, step: tuple[Any, ...]) -> Any:
         name, *args = step
@@ -262,10 +264,72 @@ class Wire:
     def close(self) -> Any:
         return outcome(self.grace.close)
 
+    def send_run(self, count: int, now: float) -> Any:
+        return [self.seal(b"%d" % turn, b"", now) for turn in range(count)]
+
+    def send_many(self, count: int, now: float) -> Any:
+        return self.seal_many([b"many"] * count, b"", now, 1)
+
+    def deliver_run(self, count: int, shuffled: int, now: float) -> Any:
+        run = self.sent[self.delivered :][:count]
+        self.delivered += len(run)
+        if shuffled:
+            random.Random(shuffled).shuffle(run)
+        return [outcome(self.grace.open, record, now=now) for record in run]
+
+    def deliver_many(self, count: int, now: float) -> Any:
+        run = self.sent[self.delivered :][:count]
+        self.delivered += len(run)
+        return outcome(self.grace.open_many, run, now=now)
+
+    def lose(self, count: int) -> Any:
+        self.delivered = min(self.delivered + count, len(self.sent))
+
+    def again(self, back: int, step: int, now: float) -> Any:
+        some = self.sent[max(self.delivered - back, 0) : self.delivered : step]
+        return [outcome(self.grace.open, record, now=now) for record in some]
+
 
 @settings(max_examples=400, deadline=None)
 @given(profile=st.sampled_from(PROFILES), steps=st.lists(STEP, max_size=40))
 def test_sessions(profile, steps):
+    wires = [Wire(core, profile) for core in KERNELS]
+    for step in steps:
+        first, *others = (wire.do(step) for wire in wires)
+        for core, other in zip(KERNELS[1:], others, strict=True):
+            assert first == other, (core, step)
+
+
+# Generations longer than the pure twin sets aside at once, and shorter.
+LONG = [
+    replace(
+        TINY_STREAM,
+        generation_records=each,
+        max_records=1500,
+        max_failed_opens=2**36,
+    )
+    for each in (300, 90, 1500)
+]
+SOME, THEN = st.integers(1, 400), st.floats(0, 39)
+LONG_STEP = st.one_of(
+    st.tuples(st.just("send_run"), SOME, THEN),
+    st.tuples(st.just("send_many"), SOME, THEN),
+    st.tuples(st.just("deliver_run"), SOME, st.integers(0, 3), THEN),
+    st.tuples(st.just("deliver_many"), SOME, THEN),
+    st.tuples(st.just("lose"), SOME),
+    st.tuples(st.just("again"), st.integers(1, 1300), st.integers(1, 99), THEN),
+    st.tuples(st.just("damage"), st.integers(0, 1500), st.integers(0, 10**6), THEN),
+    st.tuples(st.just("authenticate"), st.integers(0, 1500), THEN),
+    st.tuples(st.just("accept"), st.integers(0, 1500), THEN),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    profile=st.sampled_from(LONG), steps=st.lists(LONG_STEP, min_size=8, max_size=30)
+)
+def test_long_sessions(profile, steps):
+    """As many records as fill what a session sets aside, in order and out of it."""
     wires = [Wire(core, profile) for core in KERNELS]
     for step in steps:
         first, *others = (wire.do(step) for wire in wires)
