@@ -214,8 +214,9 @@ class ReplayWindow:
             raise ReplayError("record seen before", code=Code.SESSION_REPLAY)
 
     def _accept(self, seq: int) -> None:
-        if self._ahead and self._take(seq):
-            return
+        while self._ahead:
+            if self._take(seq):
+                return
         if seq <= self._highest:
             self._check(seq)
         # From here on nothing is called, so that no interrupt comes in between.
@@ -231,14 +232,20 @@ class ReplayWindow:
                     seen[first:] = _UNSEEN[first:]
                     seen[:last] = _UNSEEN[:last]
             self._highest = seq
+        elif ahead <= -REPLAY_WINDOW_BITS or seen[seq & _WINDOW_MASK]:
+            self._check(seq)  # refuses it: a signal's handler was quicker
         seen[seq & _WINDOW_MASK] = 1
         self._accepted += 1
 
-    def _set_aside(self, count: int) -> None:
-        """Set the next 1 to 256 numbers aside; none may be set aside yet."""
+    def _set_aside(self, end: int) -> None:
+        """Set up to 256 of the numbers before an end aside, if none are yet."""
+        highest = self._highest
+        count = min(max(end - highest - 1, 0), len(_OFFSETS))
         left = bytearray(_OFFSETS[:count])
         recalled: list[int] = []
-        self._left, self._recalled, self._ahead = left, recalled, count
+        # From here on nothing is called.
+        if self._highest == highest and not self._ahead:
+            self._left, self._recalled, self._ahead = left, recalled, count
 
     def _take(self, seq: int) -> bool:
         """Accept a number if it is set aside; if not, recall all that are left.
@@ -253,9 +260,10 @@ class ReplayWindow:
                 pass
             else:
                 return True
-        if self._left:
+        left, recalled = self._left, self._recalled
+        if left:
             with suppress(IndexError):  # all of them in one step, up to that
-                self._recalled.extend(iter(self._left.pop, None))
+                recalled.extend(iter(left.pop, None))
         marks, seen = self._marks_ahead(), self._seen.copy()
         start = (self._highest + 1) & _WINDOW_MASK
         first_part = REPLAY_WINDOW_BITS - start
@@ -263,8 +271,9 @@ class ReplayWindow:
         seen[: len(marks[first_part:])] = marks[first_part:]
         highest, accepted = self._highest + len(marks), self._count()
         # From here on nothing is called, nor fails: all of it happens or nothing.
-        self._seen, self._highest, self._accepted = seen, highest, accepted
-        self._ahead, self._left, self._recalled = 0, _NONE_LEFT, _NONE_RECALLED
+        if self._recalled is recalled:
+            self._seen, self._highest, self._accepted = seen, highest, accepted
+            self._ahead, self._left, self._recalled = 0, _NONE_LEFT, _NONE_RECALLED
         return False
 
     def _marks_ahead(self) -> bytearray:
@@ -1023,8 +1032,8 @@ class SessionCore:
 
     def _reserve(self, now: float, count: int) -> int:
         """Take sequence numbers for good, restart the idle clock; return the first."""
-        numbers, end = self._sent
-        max_records = self._plan.max_records
+        sent, max_records = self._sent, self._plan.max_records
+        numbers, end = sent
         if self._expired(now) or count > max_records - end + length_hint(numbers):
             self._refuse_to_seal(now)
         if not count:
@@ -1034,7 +1043,10 @@ class SessionCore:
             after = end + count - len(taken)
             if after > max_records:  # others were faster
                 self._refuse_to_seal(now)
-            self._sent = _NO_NUMBERS, after
+            successor = _NO_NUMBERS, after
+            if self._sent is not sent:  # a signal's handler was quicker
+                return self._reserve(now, count)
+            self._sent = successor  # nothing is called in between
             self._set_aside_out()
         if now > self._used:
             self._used = now
@@ -1042,9 +1054,10 @@ class SessionCore:
 
     def _set_aside_out(self) -> None:
         """Set aside what is left of a generation, if its engine is at hand."""
-        plan, (numbers, end) = self._plan, self._sent
+        plan, sent = self._plan, self._sent
         if not _CALLS_ARE_STEPS or plan.is_draft1:
             return
+        numbers, end = sent
         if length_hint(numbers):
             generation = (end - 1) // plan.generation_records
         else:
@@ -1053,8 +1066,9 @@ class SessionCore:
             numbers = iter(range(first, end))
         aead = self._sealers.get(generation)
         if aead is not None:
-            self._sent = numbers, end
-            self._seal_ahead = numbers, aead.encrypt
+            successor, ready = (numbers, end), (numbers, aead.encrypt)
+            if self._sent is sent:  # nothing is called in between
+                self._sent, self._seal_ahead = successor, ready
             self._cool_if_displaced()
 
     def _refuse_to_seal(self, now: float) -> NoReturn:
@@ -1085,14 +1099,13 @@ class SessionCore:
         plan, window = self._plan, self._window
         if not _CALLS_ARE_STEPS or plan.is_draft1:
             return
-        if not window._ahead:
-            end = min((generation + 1) * plan.generation_records, plan.max_records)
-            count = min(end - window._highest - 1, len(_OFFSETS))
-            if not count:
-                return
-            window._set_aside(count)
+        end = min((generation + 1) * plan.generation_records, plan.max_records)
+        window._set_aside(end)
         self._openers[generation] = aead
-        self._open_ahead = window._highest + 1, window._left, aead.decrypt
+        decrypt = aead.decrypt
+        # What is set aside is of the newest generation; nothing is called in between.
+        if window._ahead and generation == self._generation_in:
+            self._open_ahead = window._highest + 1, window._left, decrypt
         self._cool_if_displaced()
 
     def _count_failure(self) -> None:

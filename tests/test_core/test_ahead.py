@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from operator import length_hint
@@ -173,24 +174,37 @@ class Interrupted(BaseException):
     pass
 
 
-def interrupt_at(event: int, act: Any) -> bool:
-    """Raise at a call or return of ``act``, as a signal's handler could; or not."""
+def handle_at(event: int, handle: Any, act: Any) -> bool:
+    """Do something at a call or return within ``act``, as a signal's handler could.
+
+    Returns:
+        Whether there was such a call or return.
+    """
     left = event
 
     def handler(frame: Any, kind: str, arg: Any) -> None:
         nonlocal left
         if frame.f_code.co_filename == pure.__file__:
             left -= 1
-            if left < 0:
-                raise Interrupted
+            if left == -1:
+                handle()
 
     sys.setprofile(handler)
     try:
         act()
-    except Interrupted:
-        return True
     finally:
         sys.setprofile(None)
+    return left < 0
+
+
+def interrupt_at(event: int, act: Any) -> bool:
+    def interrupt() -> None:
+        raise Interrupted
+
+    try:
+        handle_at(event, interrupt, act)
+    except Interrupted:
+        return True
     return False
 
 
@@ -198,7 +212,7 @@ def window_with(taken: list[int], *, highest: int = 2000) -> pure.ReplayWindow:
     """Make a window that has set 256 numbers aside, of which some were taken."""
     window = pure.ReplayWindow()
     window.accept(highest)
-    window._set_aside(256)
+    window._set_aside(highest + 257)
     for offset in taken:
         window._left.remove(offset)
     return window
@@ -256,6 +270,60 @@ def test_an_interrupted_seal_gives_no_number_twice(sealed, how):
         assert grace.open_many(records) == [b""] * len(records)
         event += 1
     assert event > 10
+
+
+@pytest.mark.parametrize("sealed", [0, 1, 2, 89, 90, 91])
+@pytest.mark.parametrize("beneath", ["seal", "many"])
+@pytest.mark.parametrize("above", ["seal", "many", "new generation"])
+def test_a_handler_that_seals_beneath_takes_other_numbers(sealed, beneath, above):
+    """It must not use the session; if it does, no nonce is used twice for that."""
+    event, done = 0, False
+    while not done:
+        ada, grace = ends(PROFILES[1])
+        records = [ada.seal(b"") for _ in range(sealed)]
+
+        def handle(ada=ada, records=records):
+            count = {"seal": 1, "many": 3, "new generation": 91}[above]
+            records += [ada.seal(b"") for _ in range(count)]
+
+        def act(ada=ada, records=records):
+            if beneath == "many":
+                records += ada.seal_many([b""] * 7)
+            else:
+                records.append(ada.seal(b""))
+
+        done = not handle_at(event, handle, act)
+        records += [ada.seal(b"") for _ in range(5)]
+        assert len({record[:8] for record in records}) == len(records)
+        if above != "new generation":  # whose key may be under way beneath
+            assert grace.open_many(sorted(records)) == [b""] * len(records)
+        event += 1
+    assert event > 5
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 257, 300])
+@pytest.mark.parametrize("other", [-3, 0, 1, 95, 300])
+def test_a_handler_that_opens_above_loses_nothing(at, other):
+    """It must not use the session; if it does, no other record is refused for that."""
+    ada, _ = ends()
+    records = ada.seal_many([b"%d" % seq for seq in range(1000)])
+    event, done = 0, False
+    while not done:
+        _, grace = ends()
+        opened = [grace.open(record) for record in records[:at]]
+
+        def open_one(seq, grace=grace, opened=opened):
+            with suppress(ReplayError):
+                opened.append(grace.open(records[seq]))
+
+        done = not handle_at(
+            event, lambda: open_one(max(at + other, 0)), lambda: open_one(at)
+        )
+        for seq in range(max(at - 3, 0), at + 350):
+            open_one(seq)
+        assert sorted(opened) == sorted(b"%d" % seq for seq in range(at + 350))
+        event += 1
+    assert event > 2
 
 
 @pytest.fixture(params=["untraced", "traced"])
