@@ -148,7 +148,9 @@ _CALLS_ARE_STEPS: Final = (
     sys.implementation.name == "cpython"
     and getattr(sys, "_is_gil_enabled", lambda: True)()
 )
-_OFFSETS: Final = bytes(range(256))  # of the numbers that a window sets aside
+# Of the numbers that a window sets aside, from its highest on. Zero is none: a
+# bytearray that finds no memory to shrink is left with a zero at its end.
+_OFFSETS: Final = bytes(range(1, 256))
 _NONE_LEFT: Final = bytearray()
 _NONE_RECALLED: Final[list[int]] = []
 
@@ -198,12 +200,8 @@ class ReplayWindow:
     def _check(self, seq: int) -> None:
         behind = self._highest - seq
         if behind < 0:
-            offset = -1 - behind
-            if (
-                offset >= self._ahead
-                or offset in self._left
-                or offset in self._recalled
-            ):
+            offset = -behind
+            if offset > self._ahead or offset in self._left or offset in self._recalled:
                 return
             raise ReplayError("record seen before", code=Code.SESSION_REPLAY)
         if behind + self._ahead >= REPLAY_WINDOW_BITS:
@@ -238,7 +236,7 @@ class ReplayWindow:
         self._accepted += 1
 
     def _set_aside(self, end: int) -> None:
-        """Set up to 256 of the numbers before an end aside, if none are yet."""
+        """Set up to 255 of the numbers before an end aside, if none are yet."""
         highest = self._highest
         count = min(max(end - highest - 1, 0), len(_OFFSETS))
         left = bytearray(_OFFSETS[:count])
@@ -252,8 +250,8 @@ class ReplayWindow:
 
         Interrupted, it loses nothing: what is recalled is still known as such.
         """
-        offset = seq - self._highest - 1
-        if 0 <= offset < self._ahead:
+        offset = seq - self._highest
+        if 0 < offset <= self._ahead:
             try:
                 self._left.remove(offset)
             except ValueError:  # not any more
@@ -269,7 +267,7 @@ class ReplayWindow:
         first_part = REPLAY_WINDOW_BITS - start
         seen[start : start + len(marks)] = marks[:first_part]
         seen[: len(marks[first_part:])] = marks[first_part:]
-        highest, accepted = self._highest + len(marks), self._count()
+        highest, accepted = self._highest + len(marks), self._accepted + sum(marks)
         # From here on nothing is called, nor fails: all of it happens or nothing.
         if self._recalled is recalled:
             self._seen, self._highest, self._accepted = seen, highest, accepted
@@ -278,10 +276,10 @@ class ReplayWindow:
 
     def _marks_ahead(self) -> bytearray:
         """Return, of what is set aside up to the last accepted, 1 for each that was."""
-        marks = bytearray(b"\1" * self._ahead)
+        marks = bytearray(b"\1" * (self._ahead + 1))
         for offset in (*self._left, *self._recalled):
             marks[offset] = 0
-        return marks.rstrip(b"\0")
+        return marks[1:].rstrip(b"\0")
 
     def _count(self) -> int:
         """Return how many numbers were accepted."""
@@ -646,10 +644,10 @@ class SessionCore:
         if size < RECORD_MIN_BYTES or size > plan.record_max_bytes:
             _refuse_size(size, plan)
         seq, zero, again = _unpack_header(record)
-        first, left, decrypt = self._open_ahead
-        offset = seq - first
+        highest, left, decrypt = self._open_ahead
+        offset = seq - highest
         if (
-            offset < 0
+            offset < 1
             or offset > 255
             or offset not in left
             or again != seq
@@ -1105,7 +1103,7 @@ class SessionCore:
         decrypt = aead.decrypt
         # What is set aside is of the newest generation; nothing is called in between.
         if window._ahead and generation == self._generation_in:
-            self._open_ahead = window._highest + 1, window._left, decrypt
+            self._open_ahead = window._highest, window._left, decrypt
         self._cool_if_displaced()
 
     def _count_failure(self) -> None:
