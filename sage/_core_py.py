@@ -49,7 +49,6 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from math import inf, isfinite
 from operator import length_hint
@@ -148,11 +147,10 @@ _CALLS_ARE_STEPS: Final = (
     sys.implementation.name == "cpython"
     and getattr(sys, "_is_gil_enabled", lambda: True)()
 )
-# Of the numbers that a window sets aside, from its highest on. Zero is none: a
-# bytearray that finds no memory to shrink is left with a zero at its end.
+# Of the numbers that a window sets aside, from its highest on; zero is none's.
 _OFFSETS: Final = bytes(range(1, 256))
 _NONE_LEFT: Final = bytearray()
-_NONE_RECALLED: Final[list[int]] = []
+_WHOLE: Final = slice(None)
 
 
 class ReplayWindow:
@@ -162,17 +160,16 @@ class ReplayWindow:
     lock.
     """
 
-    __slots__ = ("_accepted", "_ahead", "_highest", "_left", "_recalled", "_seen")
+    __slots__ = ("_accepted", "_ahead", "_highest", "_left", "_seen")
 
     def __init__(self) -> None:
         """Start with nothing seen."""
         self._highest = self._accepted = 0
         self._seen = bytearray(REPLAY_WINDOW_BITS)  # at seq mod 1,024
         # How many numbers above the highest are set aside, and the offsets of those
-        # that were not accepted. Who removes an offset from `_left` has accepted its
-        # number; nobody takes from among the recalled.
-        self._ahead = 0
-        self._left, self._recalled = _NONE_LEFT, _NONE_RECALLED
+        # that were not accepted, among zeros. Who removes an offset from `_left` has
+        # accepted its number.
+        self._ahead, self._left = 0, _NONE_LEFT
 
     def check(self, seq: int) -> None:
         """Refuse a sequence number that was seen or is too old; move nothing.
@@ -200,14 +197,15 @@ class ReplayWindow:
     def _check(self, seq: int) -> None:
         behind = self._highest - seq
         if behind < 0:
-            offset = -behind
-            if offset > self._ahead or offset in self._left or offset in self._recalled:
+            if -behind > self._ahead or -behind in self._left:
                 return
             raise ReplayError("record seen before", code=Code.SESSION_REPLAY)
-        if behind + self._ahead >= REPLAY_WINDOW_BITS:
-            behind += len(self._marks_ahead())
-            if behind >= REPLAY_WINDOW_BITS:
-                raise StaleError("record too old", code=Code.SESSION_WINDOW)
+        if behind + self._ahead >= REPLAY_WINDOW_BITS > behind:
+            # Looked at only where it decides: strangers choose what is checked.
+            taken = self._taken_ahead()
+            behind += taken[-1] if taken else 0
+        if behind >= REPLAY_WINDOW_BITS:
+            raise StaleError("record too old", code=Code.SESSION_WINDOW)
         if self._seen[seq & _WINDOW_MASK]:
             raise ReplayError("record seen before", code=Code.SESSION_REPLAY)
 
@@ -215,75 +213,83 @@ class ReplayWindow:
         while self._ahead:
             if self._take(seq):
                 return
-        if seq <= self._highest:
+        before, highest, seen = self._accepted, self._highest, self._seen
+        accepted, ahead = before + 1, seq - highest
+        if ahead <= 0:
             self._check(seq)
-        # From here on nothing is called, so that no interrupt comes in between.
-        ahead, seen = seq - self._highest, self._seen
+        elif ahead >= REPLAY_WINDOW_BITS:
+            seen = bytearray(REPLAY_WINDOW_BITS)
+        elif ahead > 1:
+            # In a copy: there may be no memory for its second half.
+            seen = seen.copy()
+            first, last = (highest + 1) & _WINDOW_MASK, seq & _WINDOW_MASK
+            if first < last:
+                seen[first:last] = _UNSEEN[first:last]
+            else:
+                seen[first:] = _UNSEEN[first:]
+                seen[:last] = _UNSEEN[:last]
         if ahead > 0:
-            if ahead >= REPLAY_WINDOW_BITS:
-                seen[:] = _UNSEEN
-            elif ahead > 1:
-                first, last = (seq - ahead + 1) & _WINDOW_MASK, seq & _WINDOW_MASK
-                if first < last:
-                    seen[first:last] = _UNSEEN[first:last]
-                else:
-                    seen[first:] = _UNSEEN[first:]
-                    seen[:last] = _UNSEEN[:last]
-            self._highest = seq
-        elif ahead <= -REPLAY_WINDOW_BITS or seen[seq & _WINDOW_MASK]:
-            self._check(seq)  # refuses it: a signal's handler was quicker
+            highest = seq
+        # From here on nothing is called, nor fails: all of it happens or nothing.
+        if self._accepted != before or self._ahead:  # a signal's handler was quicker
+            return self._accept(seq)
         seen[seq & _WINDOW_MASK] = 1
-        self._accepted += 1
+        # In one line, between whose parts not even a tracer is called.
+        self._highest, self._seen, self._accepted = highest, seen, accepted
 
     def _set_aside(self, end: int) -> None:
         """Set up to 255 of the numbers before an end aside, if none are yet."""
         highest = self._highest
         count = min(max(end - highest - 1, 0), len(_OFFSETS))
-        left = bytearray(_OFFSETS[:count])
-        recalled: list[int] = []
+        # As many zeros, so that what `remove` leaves is never less than half: it would
+        # be moved elsewhere, and where no memory is, `remove` fails half done.
+        left = bytearray(_OFFSETS[:count] + bytes(count))
         # From here on nothing is called.
-        if self._highest == highest and not self._ahead:
-            self._left, self._recalled, self._ahead = left, recalled, count
+        if count and self._highest == highest and not self._ahead:
+            self._left, self._ahead = left, count
 
     def _take(self, seq: int) -> bool:
         """Accept a number if it is set aside; if not, recall all that are left.
 
-        Interrupted, it loses nothing: what is recalled is still known as such.
+        Interrupted or short of memory, it has moved nothing.
         """
-        offset = seq - self._highest
+        left, offset = self._left, seq - self._highest
+        if left is _NONE_LEFT:  # a signal's handler was quicker
+            return False
         if 0 < offset <= self._ahead:
             try:
-                self._left.remove(offset)
-            except ValueError:  # not any more
+                left.remove(offset)
+            except (ValueError, BufferError):  # not any more, or recalled in vain
                 pass
             else:
                 return True
-        left, recalled = self._left, self._recalled
-        if left:
-            with suppress(IndexError):  # all of them in one step, up to that
-                recalled.extend(iter(left.pop, None))
-        marks, seen = self._marks_ahead(), self._seen.copy()
+        recalled = memoryview(left)  # as long as it lives, `remove` fails
+        taken, seen = self._taken_ahead(), self._seen.copy()
+        marks = bytearray(b"\1" * (taken[-1] if taken else 0))
+        for other in left:
+            if not 0 < other <= len(marks):
+                break
+            marks[other - 1] = 0
         start = (self._highest + 1) & _WINDOW_MASK
         first_part = REPLAY_WINDOW_BITS - start
         seen[start : start + len(marks)] = marks[:first_part]
         seen[: len(marks[first_part:])] = marks[first_part:]
-        highest, accepted = self._highest + len(marks), self._accepted + sum(marks)
+        highest, accepted = self._highest + len(marks), self._accepted + len(taken)
+        none_left = bytes(len(left))
         # From here on nothing is called, nor fails: all of it happens or nothing.
-        if self._recalled is recalled:
+        if self._left is left:  # and no signal's handler was quicker
+            recalled[_WHOLE] = none_left
             self._seen, self._highest, self._accepted = seen, highest, accepted
-            self._ahead, self._left, self._recalled = 0, _NONE_LEFT, _NONE_RECALLED
+            self._ahead, self._left = 0, _NONE_LEFT
         return False
 
-    def _marks_ahead(self) -> bytearray:
-        """Return, of what is set aside up to the last accepted, 1 for each that was."""
-        marks = bytearray(b"\1" * (self._ahead + 1))
-        for offset in (*self._left, *self._recalled):
-            marks[offset] = 0
-        return marks[1:].rstrip(b"\0")
+    def _taken_ahead(self) -> bytes:
+        """Return the offsets of what is set aside and was accepted, in order."""
+        return _OFFSETS[: self._ahead].translate(None, self._left)
 
     def _count(self) -> int:
         """Return how many numbers were accepted."""
-        return self._accepted + self._ahead - len(self._left) - len(self._recalled)
+        return self._accepted + len(self._taken_ahead())
 
     def __reduce__(self) -> NoReturn:
         """Refuse pickling and copying: a copy would take every record twice."""
@@ -669,7 +675,7 @@ class SessionCore:
             self._refuse_forged()
         try:
             left.remove(offset)
-        except ValueError:  # others took it meanwhile, or recalled it
+        except (ValueError, BufferError):  # others took it meanwhile, or recall it
             self._locked(self._accept, seq, now)
         if self._closed:  # while this was under way
             self._refuse()
@@ -1090,7 +1096,10 @@ class SessionCore:
         if now > self._used:
             self._used = now
         if seq and aead is not None and generation == self._generation_in:
-            self._set_aside_in(generation, aead)
+            try:  # noqa: SIM105  # `suppress` needs memory itself
+                self._set_aside_in(generation, aead)
+            except MemoryError:  # the record is accepted all the same
+                pass
 
     def _set_aside_in(self, generation: int, aead: _Engine) -> None:
         """Set aside what comes next of the newest generation, whose engine this is."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -193,6 +195,65 @@ def test_a_jump_forgets_only_what_falls_out(twin, jump):
         expected = Code.SESSION_REPLAY if seq < 3 * WIDTH else None
         assert verdict(window.check, seq) is expected
     assert verdict(window.check, highest - WIDTH) is Code.SESSION_WINDOW
+
+
+def short_of_memory_at(event: int, act: Any) -> bool:
+    """Let an allocation of ``act`` fail, the first, the second ...; return if it did.
+
+    It makes fewer than forty.
+    """
+    memory = pytest.importorskip("_testcapi", reason="CPython's own tests are missing")
+    memory.set_nomemory(event, event + 1)
+    try:
+        act()
+    except (MemoryError, SystemError):  # where CPython does not say of what it is short
+        return True
+    finally:
+        memory.remove_mem_hooks()
+    return False
+
+
+@pytest.mark.parametrize("jump", [1, 2, 700, 1500, -3])
+def test_a_window_without_memory_moves_as_a_whole_or_not_at_all(twin, jump):
+    """Whatever is not told of a seen record, it is not forgotten."""
+    failed = 0
+    for event in range(40):
+        window, seen = twin.ReplayWindow(), set(range(1500)) - {1496}
+        for seq in sorted(seen):
+            window.accept(seq)
+        failed += short_of_memory_at(event, lambda w=window: w.accept(1499 + jump))
+        seen_by_now = verdict(window.check, 1499 + jump) is Code.SESSION_REPLAY
+        highest = 1499 + max(jump, 0) * seen_by_now
+        for seq in range(highest - WIDTH + 1, 1500):
+            expected = Code.SESSION_REPLAY if seq in seen else None
+            if seq != 1499 + jump:
+                assert verdict(window.check, seq) is expected, (event, seq)
+    assert failed or twin.__name__ != "sage._core_py"
+
+
+def test_an_interrupt_of_a_traced_window_forgets_nothing(twin):
+    """A tracer is called at each line, and there a signal's handler may raise."""
+    for event in range(30):
+        window, left = twin.ReplayWindow(), event
+        for seq in range(1500):
+            window.accept(seq)
+
+        def tracer(frame, kind, arg):
+            nonlocal left
+            left -= 1
+            if left == -1:
+                raise KeyboardInterrupt
+            return tracer
+
+        usual = sys.gettrace()
+        sys.settrace(tracer)
+        try:
+            window.accept(2199)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(usual)
+        assert all(verdict(window.check, seq) for seq in range(1500)), event
 
 
 @pytest.mark.parametrize(
