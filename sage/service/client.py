@@ -42,8 +42,7 @@ class connect:  # noqa: N801  (read as a verb: `async with sage.connect(...)`)
         metrics: what counts; nothing when not given. May be shared.
 
     Raises (on entry):
-        UsageError: not a ``wss://`` or ``https://`` URL, or an argument of another
-            class than it must be.
+        UsageError: not a ``wss://`` or ``https://`` URL, or a part that is none.
         DecodeError: ``peer`` is not a DID (``id.malformed``).
         TransportError: no connection, or no answer in time.
         ResolutionError: a record or key is missing, revoked, expired or stale.
