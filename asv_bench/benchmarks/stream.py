@@ -18,6 +18,10 @@ BYTES = 8 * 1024 * 1024
 RECORDS = 1000
 
 
+async def _refuse(message: Any) -> bytes:
+    raise AssertionError("there are no requests beside the stream")
+
+
 async def _count(stream: Any) -> None:
     """Answer each burst, whose first record says how many bytes follow."""
     async for head in stream:
@@ -40,7 +44,7 @@ class Stream:
 
     def setup(self, size: int, aead: str) -> None:
         needs_method(needs("sage.session", "Session"), "stream")
-        self.ends = Loopback(None, stream_handler=_count, aead=aead)
+        self.ends = Loopback(_refuse, stream_handler=_count, aead=aead)
         self.data = bytes(size)
         self.records = min(RECORDS, BYTES // size)
         self.ends.run(self._burst(10))
