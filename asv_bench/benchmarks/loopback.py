@@ -31,7 +31,7 @@ class Loopback:
 
     def __init__(
         self,
-        handler: Callable[[Any], Awaitable[bytes]] | None,
+        handler: Callable[[Any], Awaitable[bytes]],
         *,
         carrier: str = "wss",
         stream_handler: Any = None,
