@@ -1030,6 +1030,7 @@ class SessionCore:
                 pass
 
     def _expired(self, now: float) -> bool:
+        """Return whether a session has expired; catch up with when it was used."""
         if now >= self._expires:
             self._expires = self.expires_at
         return now >= self._expires
@@ -1292,9 +1293,8 @@ class SessionCore:
 
 
 _Engine = ChaCha20Poly1305 | AESGCM
-_Aead = Callable[
-    [Buffer, Buffer, Buffer | None], bytes
-]  # "encrypt" or "decrypt" of one
+# `encrypt` or `decrypt` of one.
+_Aead = Callable[[Buffer, Buffer, Buffer | None], bytes]
 
 
 def _nothing_ahead(nonce: Buffer, data: Buffer, aad: Buffer | None) -> NoReturn:
