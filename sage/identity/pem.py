@@ -181,6 +181,9 @@ def _decode(data: Buffer | str) -> tuple[str, bytes]:
         der = base64.b64decode(body, validate=True)
     except (binascii.Error, ValueError):
         raise _malformed("not base64") from None
+    if base64.b64encode(der) != body.encode("ascii"):
+        # Bits that the last character has to spare (RFC 4648, 3.5).
+        raise _malformed("not canonical base64")
     return match[1], der
 
 
