@@ -371,7 +371,7 @@ cdef class SessionCore:
         """When the session expires as things stand, monotonic seconds."""
         return self.expires
 
-    def seal(self, plaintext, aad=b"", *, now=None):
+    def seal(self, plaintext, aad=b"", now=None):
         """Encrypt one record under the next sequence number."""
         cdef Reserved first
         if self.is_closed:
@@ -497,7 +497,7 @@ cdef class SessionCore:
             )
         return out
 
-    def open(self, record, aad=b"", *, now=None):
+    def open(self, record, aad=b"", now=None):
         """Authenticate one record, accept it and return its plaintext."""
         cdef uint64_t seq
         if self.is_closed:

@@ -93,6 +93,7 @@ from .errors import (
     UsageError,
 )
 from .limits import (
+    HEADERS_READY,
     KEY_BLOCK_BYTES,
     PROFILES_READY_MAX,
     RECORD_MIN_BYTES,
@@ -119,7 +120,6 @@ _BOUND: Final = slice(32, 64)
 _KEY_OUT: Final = slice(64, 96)
 _KEY_IN: Final = slice(96, 128)
 _KEY_BEFORE: Final = slice(128, 160)
-_SCRATCH: Final = slice(160, 192)
 _NO_GENERATION: Final = -1
 
 # Directions: who sends. Draft1's shared keys serve both ends.
@@ -128,8 +128,12 @@ _S2C: Final = 1
 _SHARED: Final = 2
 
 _ZERO32: Final = bytes(4)
+_ZERO_KEY: Final = bytes(32)
 _pack_header: Final = Struct(">Q4xQ").pack  # seq, then nonce: 0000, seq
 _unpack_header: Final = Struct(">QIQ").unpack_from
+
+_HEADERS: Final = tuple(_pack_header(seq, seq) for seq in range(HEADERS_READY))
+_NONCES: Final = tuple(seq.to_bytes(12) for seq in range(HEADERS_READY))
 
 # Of a record. Made once, they cost nothing where they are used.
 _NONCE: Final = slice(8, 20)
@@ -331,6 +335,7 @@ class SessionCore:
         "_sealers",
         "_sent",
         "_streams",
+        "_tried",
         "_usable_in",
         "_used",
         "_warm",
@@ -391,6 +396,7 @@ class SessionCore:
         self._streams: set[str] | None = None  # the ids of those that were derived
         self._generation_out = self._generation_in = 0
         self._generation_before = _NO_GENERATION
+        self._tried = _NONE_TRIED  # a generation's key, until it proves real or forged
         self._bound_out = plan.aad_label + bound + bytes([self._direction_out])
         self._bound_in = plan.aad_label + bound + bytes([self._direction_in])
         if plan.is_draft1:
@@ -398,9 +404,10 @@ class SessionCore:
             return
         self._block[_BOUND] = bound
         if plan.is_stream:
-            self._expand(_SEED, plan.root_label + bound, _SEED)
-        self._derive(self._direction_out, 0, _KEY_OUT)
-        self._derive(self._direction_in, 0, _KEY_IN)
+            self._expand(plan.root_label + bound, memoryview(self._block)[_SEED])
+        keys = memoryview(self._block)
+        self._expand(self._key_info(self._direction_out, 0), keys[_KEY_OUT])
+        self._expand(self._key_info(self._direction_in, 0), keys[_KEY_IN])
 
     @property
     def id(self) -> str:
@@ -460,7 +467,7 @@ class SessionCore:
         return used_until if used_until > self._expires else self._expires
 
     def seal(
-        self, plaintext: Buffer, aad: Buffer = b"", *, now: float | None = None
+        self, plaintext: Buffer, aad: Buffer = b"", now: float | None = None
     ) -> bytes:
         """Encrypt one record under the next sequence number.
 
@@ -476,14 +483,12 @@ class SessionCore:
             SessionExpired: the age or idle limit was reached.
             UsageError: an argument of the wrong type or size; no number is used.
         """
-        if self._usable_in is not _process:
-            self._refuse()
         plan = self._plan
         if type(plaintext) is not bytes or len(plaintext) > plan.plaintext_max_bytes:
             plaintext = self._plaintext(plaintext, "plaintext")
         if aad is not _NO_AAD:
             aad = self._aad_out(aad)
-        now = monotonic() if now is None else _seconds(now)
+        now = monotonic() if now is None else self._moment(now)
         numbers, encrypt = self._seal_ahead
         if now >= self._expires or (seq := next(numbers, None)) is None:
             return self._encrypt(self._locked(self._reserve, now, 1), plaintext, aad)
@@ -496,10 +501,14 @@ class SessionCore:
         else:
             pack_bound = plan.pack_bound
             bound = pack_bound(self._bound_out, seq, len(aad)) + aad
-        sealed = encrypt(seq.to_bytes(12), plaintext, bound)
-        if self._closed:  # while this was under way
+        if seq < HEADERS_READY:
+            header, nonce = _HEADERS[seq], _NONCES[seq]
+        else:
+            header, nonce = _pack_header(seq, seq), seq.to_bytes(12)
+        sealed = encrypt(nonce, plaintext, bound)
+        if self._usable_in is not _process:  # not before: it may change meanwhile
             self._refuse()
-        return _pack_header(seq, seq) + sealed
+        return header + sealed
 
     def seal_into(
         self,
@@ -615,7 +624,7 @@ class SessionCore:
         return out
 
     def open(
-        self, record: Buffer, aad: Buffer = b"", *, now: float | None = None
+        self, record: Buffer, aad: Buffer = b"", now: float | None = None
     ) -> bytes:
         """Authenticate one record, accept it and return its plaintext.
 
@@ -638,16 +647,15 @@ class SessionCore:
             SessionExpired: the age or idle limit was reached.
             UsageError: an argument of the wrong type.
         """
-        if self._usable_in is not _process:
-            self._refuse()
         plan = self._plan
-        now = monotonic() if now is None else _seconds(now)
+        now = monotonic() if now is None else self._moment(now)
         if type(record) is not bytes:
-            record = bytes(flat(record, "record"))
+            record = self._record(record)
         if aad is not _NO_AAD:
             aad = self._aad_in(aad)
         size = len(record)
         if size < RECORD_MIN_BYTES or size > plan.record_max_bytes:
+            self._check_usable()
             _refuse_size(size, plan)
         seq, zero, again = _unpack_header(record)
         highest, left, decrypt = self._open_ahead
@@ -668,16 +676,17 @@ class SessionCore:
         else:
             pack_bound = plan.pack_bound
             bound = pack_bound(self._bound_in, seq, len(aad)) + aad
+        nonce = _NONCES[seq] if seq < HEADERS_READY else record[_NONCE]
         body = record if size <= _COPY_MAX_BYTES else memoryview(record)
         try:
-            plaintext = decrypt(record[_NONCE], body[_BODY], bound)
+            plaintext = decrypt(nonce, body[_BODY], bound)
         except InvalidTag:
             self._refuse_forged()
         try:
             left.remove(offset)
         except (ValueError, BufferError):  # others took it meanwhile, or recall it
             self._locked(self._accept, seq, now)
-        if self._closed:  # while this was under way
+        if self._usable_in is not _process:  # not before: it may change meanwhile
             self._refuse()
         if now > self._used:
             self._used = now
@@ -913,9 +922,19 @@ class SessionCore:
         """Refuse pickling and copying: two copies would reuse nonces."""
         raise TypeError("a session cannot be pickled or copied")
 
-    # --- sealing ----------------------------------------------------------------
+    # --- arguments ----------------------------------------------------------------
+    # `seal` and `open` leave it to these to refuse before they do.
+
+    def _check_usable(self) -> None:
+        if self._usable_in is not _process:
+            self._refuse()
+
+    def _moment(self, now: float) -> float:
+        self._check_usable()
+        return _seconds(now)
 
     def _plaintext(self, data: Buffer, name: str) -> bytes | memoryview:
+        self._check_usable()
         if type(data) is not bytes:
             data = flat(data, name)
         if len(data) > self._plan.plaintext_max_bytes:
@@ -923,11 +942,29 @@ class SessionCore:
         return data
 
     def _aad_out(self, aad: Buffer) -> bytes:
+        if self._usable_in is not _process:
+            self._refuse()
         if type(aad) is not bytes:
             aad = bytes(flat(aad, "aad"))
         if len(aad) > self._plan.caller_aad_max_bytes:
             _refuse_aad(self._plan)
         return aad
+
+    def _record(self, record: Buffer) -> bytes:
+        self._check_usable()
+        return bytes(flat(record, "record"))
+
+    def _aad_in(self, aad: Buffer) -> bytes:
+        if self._usable_in is not _process:
+            self._refuse()
+        if type(aad) is not bytes:
+            aad = bytes(flat(aad, "aad"))
+        if len(aad) > self._plan.caller_aad_max_bytes:
+            text = f"aad exceeds {self._plan.caller_aad_max_bytes} bytes"
+            raise DecodeError(text, code=Code.SIZE_EXCEEDED)
+        return aad
+
+    # --- sealing ----------------------------------------------------------------
 
     def _encrypt(self, seq: int, plaintext: Buffer, aad: bytes) -> bytes:
         """Make the record of a number that `_reserve` gave."""
@@ -941,7 +978,7 @@ class SessionCore:
         else:
             bound = plan.pack_bound(self._bound_out, seq, len(aad)) + aad
         sealed = aead.encrypt(nonce, plaintext, bound)
-        if self._closed:  # while this was under way
+        if self._usable_in is not _process:  # since this began
             self._refuse()
         return be64 + nonce + sealed
 
@@ -954,24 +991,16 @@ class SessionCore:
 
     # --- opening ----------------------------------------------------------------
 
-    def _aad_in(self, aad: Buffer) -> bytes:
-        if type(aad) is not bytes:
-            aad = bytes(flat(aad, "aad"))
-        if len(aad) > self._plan.caller_aad_max_bytes:
-            text = f"aad exceeds {self._plan.caller_aad_max_bytes} bytes"
-            raise DecodeError(text, code=Code.SIZE_EXCEEDED)
-        return aad
-
     def _open(
-        self, record: Buffer, aad: Buffer, now: float, accept: bool = True
+        self, record: bytes, aad: Buffer, now: float, accept: bool = True
     ) -> bytes:
         """Authenticate a record, then accept it unless `accept` will be called.
 
         Until the lock is taken nothing is certain but the tag: what was checked
         before it is checked again.
         """
-        if type(record) is not bytes:
-            record = bytes(flat(record, "record"))
+        if self._usable_in is not _process:
+            self._refuse()
         plan, size = self._plan, len(record)
         if aad is not _NO_AAD:
             aad = self._aad_in(aad)
@@ -998,11 +1027,10 @@ class SessionCore:
             plaintext = aead.decrypt(record[_NONCE], body[_BODY], bound)
         except InvalidTag:
             self._refuse_forged()
-        if not accept:
-            if self._closed:  # while this was under way
-                self._refuse()
-            return plaintext
-        self._locked(self._accept, seq, now, aead)
+        if accept:
+            self._locked(self._accept, seq, now, aead)
+        if self._usable_in is not _process:  # since this began
+            self._refuse()
         return plaintext
 
     def _refuse_forged(self) -> NoReturn:
@@ -1019,6 +1047,8 @@ class SessionCore:
     # --- what is done under the lock ------------------------------------------------
 
     def _locked(self, act: Callable[[*_Args], _R], *args: *_Args) -> _R:
+        if self._process is not _process:  # nobody here holds the lock, nor lets it go
+            self._refuse()
         lock = self._lock
         try:
             lock.acquire()
@@ -1060,21 +1090,21 @@ class SessionCore:
     def _set_aside_out(self) -> None:
         """Set aside what is left of a generation, if its engine is at hand."""
         plan, sent = self._plan, self._sent
-        if not _CALLS_ARE_STEPS or plan.is_draft1:
-            return
         numbers, end = sent
-        if length_hint(numbers):
-            generation = (end - 1) // plan.generation_records
-        else:
-            generation, first = end // plan.generation_records, end
+        left = length_hint(numbers)
+        generation = (end - 1 if left else end) // plan.generation_records
+        aead = self._sealers.get(generation)
+        if aead is None or not _CALLS_ARE_STEPS or plan.is_draft1:
+            return
+        if not left:
+            first = end
             end = min((generation + 1) * plan.generation_records, plan.max_records)
             numbers = iter(range(first, end))
-        aead = self._sealers.get(generation)
-        if aead is not None:
-            successor, ready = (numbers, end), (numbers, aead.encrypt)
-            if self._sent is sent:  # nothing is called in between
-                self._sent, self._seal_ahead = successor, ready
-            self._cool_if_displaced()
+        successor, ready = (numbers, end), (numbers, aead.encrypt)
+        # Nothing is called in between.
+        if self._sent is sent and self._usable_in is _process:
+            self._sent, self._seal_ahead = successor, ready
+        self._cool_if_displaced()
 
     def _refuse_to_seal(self, now: float) -> NoReturn:
         if now >= self._expires:
@@ -1109,31 +1139,40 @@ class SessionCore:
             return
         end = min((generation + 1) * plan.generation_records, plan.max_records)
         window._set_aside(end)
-        self._openers[generation] = aead
         decrypt = aead.decrypt
         # What is set aside is of the newest generation; nothing is called in between.
-        if window._ahead and generation == self._generation_in:
-            self._open_ahead = window._highest, window._left, decrypt
+        if generation == self._generation_in and self._usable_in is _process:
+            self._openers[generation] = aead
+            if window._ahead:
+                self._open_ahead = window._highest, window._left, decrypt
         self._cool_if_displaced()
 
     def _count_failure(self) -> None:
         """Count a tag that did not verify; the last that is allowed ends it all."""
+        if self._closed:  # a signal's handler took the key from under it
+            self._refuse()
+        self._forget_tried()
         self._failed_opens += 1
         if self._failed_opens >= self._plan.max_failed_opens:
             self._wipe()
 
+    # A signal's handler may use or close the session beneath these. So each works with
+    # a key of its own, and moves what belongs together where nothing is called.
+
     def _make_sealer(self, generation: int) -> _Engine:
         if self._closed:
             self._refuse()
-        if generation < self._generation_out:  # others went on meanwhile
-            return self._passing_engine(self._direction_out, generation)
-        if generation > self._generation_out:
-            self._sealers, self._seal_ahead = {}, _SEAL_NONE_AHEAD
-            self._generation_out = _NO_GENERATION
-            self._generation_out = self._derive(
-                self._direction_out, generation, _KEY_OUT
-            )
-        engine = self._sealers[generation] = self._engine(_KEY_OUT)
+        if generation == self._generation_out:
+            key = self._block[_KEY_OUT]
+        else:  # newer, or others went on meanwhile
+            key = self._derived_key(self._direction_out, generation)
+        engine = self._engine(key)
+        sealers = {generation: engine}
+        # From here on nothing is called.
+        if self._usable_in is _process and generation >= self._generation_out:
+            self._block[_KEY_OUT], self._generation_out = key, generation
+            self._sealers, self._seal_ahead = sealers, _SEAL_NONE_AHEAD
+        key[:] = _ZERO_KEY
         self._set_aside_out()
         return engine
 
@@ -1141,29 +1180,61 @@ class SessionCore:
         if self._closed:
             self._refuse()
         if generation == self._generation_in:
-            where = _KEY_IN
+            key = self._block[_KEY_IN]
         elif generation == self._generation_before:
-            where = _KEY_BEFORE
+            key = self._block[_KEY_BEFORE]
         else:
-            return self._passing_engine(self._direction_in, generation)
-        return self._openers.setdefault(generation, self._engine(where))
+            key = self._derived_key(self._direction_in, generation)
+            engine = self._engine(key)
+            self._forget_tried()
+            tried = generation, key
+            # From here on nothing is called, nor made.
+            if self._usable_in is not _process:
+                self._refuse()
+            self._tried = tried
+            return engine
+        engine = self._engine(key)
+        key[:] = _ZERO_KEY
+        if self._usable_in is not _process:
+            self._refuse()
+        return self._openers.setdefault(generation, engine)
 
     def _retain(self, generation: int) -> None:
         """Keep the key of a generation that proved real, if it is among the newest."""
-        block, sender = self._block, self._direction_in
-        if generation > self._generation_in:
-            self._open_ahead = _OPEN_NONE_AHEAD
-            block[_KEY_BEFORE] = block[_KEY_IN]
-            self._generation_before = self._generation_in
-            self._generation_in = _NO_GENERATION
-            self._generation_in = self._derive(sender, generation, _KEY_IN)
-        elif generation > self._generation_before:
-            self._generation_before = _NO_GENERATION
-            self._generation_before = self._derive(sender, generation, _KEY_BEFORE)
+        newest, before = self._generation_in, self._generation_before
+        if generation > before:
+            block = self._block
+            key, older = self._proven_key(generation), block[_KEY_IN]
+            # From here on nothing is called, nor fails.
+            if self._usable_in is not _process:
+                self._refuse()
+            if self._generation_in != newest or self._generation_before != before:
+                return self._retain(generation)
+            if generation > newest:
+                self._open_ahead = _OPEN_NONE_AHEAD
+                block[_KEY_BEFORE], self._generation_before = older, newest
+                block[_KEY_IN], self._generation_in = key, generation
+            else:
+                block[_KEY_BEFORE], self._generation_before = key, generation
+            key[:] = older[:] = _ZERO_KEY
+        self._forget_tried()
         kept = {self._generation_in, self._generation_before}
         # In place: what `_cool` drops meanwhile does not come back.
         for other in self._openers.keys() - kept:
             self._openers.pop(other, None)
+
+    def _proven_key(self, generation: int) -> bytearray:
+        """Return a key to keep: a copy of the one that was tried, if that is it."""
+        tried = self._tried
+        if tried[0] == generation:
+            key = tried[1][:]
+            if self._tried is tried:  # and so was not wiped meanwhile
+                return key
+        return self._derived_key(self._direction_in, generation)
+
+    def _forget_tried(self) -> None:
+        tried, self._tried = self._tried, _NONE_TRIED
+        tried[1][:] = bytes(len(tried[1]))
 
     def _derived(self, profile: Any, session_id: bytes, now: float) -> Self:
         if self._expired(now):
@@ -1185,17 +1256,20 @@ class SessionCore:
         self._streams.add(derived.id)
         return derived
 
-    def _derive(self, direction: int, generation: int, where: slice) -> int:
-        """Expand a direction's key for a generation into the block (SESSION-02)."""
-        plan = self._plan
-        info = plan.labels[direction]
-        if not plan.is_draft1:
+    def _derived_key(self, direction: int, generation: int) -> bytearray:
+        """Return a direction's key for a generation, for the caller to wipe."""
+        if self._plan.is_draft1 and not generation:
+            return self._first_key(direction)
+        key = bytearray(32)
+        self._expand(self._key_info(direction, generation), key)
+        return key
+
+    def _key_info(self, direction: int, generation: int) -> bytes:
+        """Return what a key is expanded with (SESSION-02)."""
+        info: bytes = self._plan.labels[direction]
+        if not self._plan.is_draft1:
             info += self._block[_BOUND]
-        elif not generation:
-            self._block[where] = self._first_key(direction)
-            return generation
-        self._expand(_SEED, info + generation.to_bytes(8, "big"), where)
-        return generation
+        return info + generation.to_bytes(8, "big")
 
     def _derive_draft1(self) -> None:
         """Expand the draft's six keys over the block, and keep what is used of them.
@@ -1225,34 +1299,23 @@ class SessionCore:
             hkdf_expand_into(prk, self._plan.block_labels[1], directional)
         key = six[_DRAFT1_KEYS[direction]]
         six[:] = bytes(KEY_BLOCK_BYTES)
-        prk[:] = bytes(32)
+        prk[:] = _ZERO_KEY
         return key
 
-    def _expand(self, secret: slice, info: bytes, where: slice) -> None:
-        with (
-            memoryview(self._block) as block,
-            block[secret] as prk,
-            block[where] as key,
-        ):
-            hkdf_expand_into(prk, info, key)
+    def _expand(self, info: bytes, key: bytearray | memoryview) -> None:
+        hkdf_expand_into(memoryview(self._block)[_SEED], info, key)
 
-    def _engine(self, where: slice) -> _Engine:
-        # The engine's object would keep the view alive; released, it is empty.
+    def _engine(self, key: bytearray) -> _Engine:
+        # The engine's object would keep the key alive; of a view that is released
+        # nothing is left to keep.
         make = AESGCM if self._plan.is_aes else ChaCha20Poly1305
-        with memoryview(self._block) as block, block[where] as key:
-            return make(key)
-
-    def _passing_engine(self, direction: int, generation: int) -> _Engine:
-        """Make the engine of a key that is not kept."""
-        try:
-            self._derive(direction, generation, _SCRATCH)
-            return self._engine(_SCRATCH)
-        finally:
-            self._block[_SCRATCH] = bytes(32)
+        with memoryview(key) as view:
+            return make(view)
 
     def _wipe(self) -> None:
         self._closed, self._usable_in, self._expires = True, None, -inf
         self._block[:] = bytes(KEY_BLOCK_BYTES)
+        self._forget_tried()
         self._sealers, self._openers = {}, {}
         self._seal_ahead, self._open_ahead = _SEAL_NONE_AHEAD, _OPEN_NONE_AHEAD
 
@@ -1305,6 +1368,7 @@ def _nothing_ahead(nonce: Buffer, data: Buffer, aad: Buffer | None) -> NoReturn:
 _NO_NUMBERS: Final[Iterator[int]] = iter(())
 _NONE_SENT: Final = _NO_NUMBERS, 0
 _SEAL_NONE_AHEAD: Final[tuple[Iterator[int], _Aead]] = _NO_NUMBERS, _nothing_ahead
+_NONE_TRIED: Final = _NO_GENERATION, bytearray()
 _OPEN_NONE_AHEAD: Final[tuple[int, bytearray, _Aead]] = 0, bytearray(), _nothing_ahead
 _ROLES: Final = (Role.INITIATOR, Role.RESPONDER, None)
 _DRAFT1_KEYS: Final = (slice(64, 96), slice(128, 160), slice(0, 32))  # by direction

@@ -44,6 +44,7 @@ __all__: Final = [
     "HANDSHAKE_MAX_BYTES",
     "HANDSHAKE_PENDING_S",
     "HANDSHAKE_TIMEOUT_S",
+    "HEADERS_READY",
     "HMAC_KEY_MIN_BYTES",
     "HTTPS_BODIES_MAX_BYTES",
     "HTTPS_IDLE_S",
@@ -278,6 +279,10 @@ WARM_SESSIONS: Final = 128
 
 # What is worked out of a profile, a kilobyte, is kept for the next session of it.
 PROFILES_READY_MAX: Final = 64
+
+# Sequence numbers, from 0 on, whose headers the pure twin has ready for every session:
+# all of 0.10.0, and where a stream begins. They take 110 KB.
+HEADERS_READY: Final = 1024
 
 # Threads that may be asked to work on one batch.
 BATCH_MAX_THREADS: Final = 64

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from operator import length_hint
 from typing import Any
@@ -171,6 +172,21 @@ def test_numbers_follow_one_another_however_they_are_taken(profile, counts):
     assert ada.records_left == 0
 
 
+def check_keys(session: pure.SessionCore) -> None:
+    """Fail if a session takes a key for another generation's."""
+    inwards, outwards = session._direction_in, session._direction_out
+    for direction, generation, where in (
+        (outwards, session._generation_out, pure._KEY_OUT),
+        (inwards, session._generation_in, pure._KEY_IN),
+        (inwards, session._generation_before, pure._KEY_BEFORE),
+    ):
+        if generation >= 0:
+            key = session._derived_key(direction, generation)
+            assert session._block[where] == key
+    generation, key = session._tried
+    assert generation < 0 or key == session._derived_key(inwards, generation)
+
+
 class Interrupted(BaseException):
     pass
 
@@ -178,26 +194,34 @@ class Interrupted(BaseException):
 KEPT: list[Interrupted] = []
 
 
-def handle_at(event: int, handle: Any, act: Any) -> bool:
+def handle_at(event: int, handle: Any, act: Any, *, traced: bool = False) -> bool:
     """Do something at a call or return within ``act``, as a signal's handler could.
 
-    Returns:
-        Whether there was such a call or return.
-    """
-    left = event
+    Args:
+        event: which call or return; in a traced process, which line as well.
+        handle: what is done there.
+        act: what is done above it.
+        traced: whether the process is.
 
-    def handler(frame: Any, kind: str, arg: Any) -> None:
+    Returns:
+        Whether there was such an event.
+    """
+    left, watch = event, sys.settrace if traced else sys.setprofile
+
+    def handler(frame: Any, kind: str, arg: Any) -> Any:
         nonlocal left
         if frame.f_code.co_filename == pure.__file__:
             left -= 1
             if left == -1:
+                watch(None)
                 handle()
+        return handler
 
-    sys.setprofile(handler)
+    watch(handler)
     try:
         act()
     finally:
-        sys.setprofile(None)
+        watch(None)
     return left < 0
 
 
@@ -329,8 +353,8 @@ def test_a_handler_that_seals_beneath_takes_other_numbers(sealed, beneath, above
         done = not handle_at(event, handle, act)
         records += [ada.seal(b"") for _ in range(5)]
         assert len({record[:8] for record in records}) == len(records)
-        if above != "new generation":  # whose key may be under way beneath
-            assert grace.open_many(sorted(records)) == [b""] * len(records)
+        assert grace.open_many(sorted(records)) == [b""] * len(records)
+        check_keys(ada)
         event += 1
     assert event > 5
 
@@ -358,6 +382,70 @@ def test_a_handler_that_opens_above_loses_nothing(at, other):
         assert sorted(opened) == sorted(b"%d" % seq for seq in range(at + 350))
         event += 1
     assert event > 2
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("forged", [False, True])
+@pytest.mark.parametrize("other", [-1, 0, 1, 90, 200])
+def test_a_handler_beneath_a_new_key_leaves_each_generation_its_own(
+    other, forged, traced
+):
+    """It must not use the session; if it does, no key is taken for another's."""
+    ada, _ = ends(PROFILES[1])
+    records = ada.seal_many([b"%d" % seq for seq in range(400)])
+    event, done = 0, False
+    while not done:
+        _, grace = ends(PROFILES[1])
+        opened = grace.open_many(records[:90])
+
+        def open_one(record, grace=grace, opened=opened):
+            with suppress(ReplayError, AuthenticationError):
+                opened.append(grace.open(record))
+
+        beneath = records[90 + other]
+        if forged:
+            beneath = beneath[:-1] + bytes([beneath[-1] ^ 1])
+        done = not handle_at(
+            event,
+            partial(open_one, beneath),
+            partial(open_one, records[90]),
+            traced=traced,
+        )
+        check_keys(grace)
+        if not traced:
+            assert b"90" in opened
+            grace._cool()
+            for record in records[90:]:
+                open_one(record)
+            assert sorted(opened) == sorted(b"%d" % seq for seq in range(400))
+        event += 1
+    assert event > 20
+
+
+@pytest.mark.parametrize("name", ["seal", "open"])
+@pytest.mark.parametrize("sent", [0, 1, 89, 90])
+def test_a_handler_that_closes_the_session_beneath_leaves_no_key(sent, name):
+    event, done = 0, False
+    while not done:
+        ada, grace = ends(PROFILES[1])
+        for _ in range(sent):
+            grace.open(ada.seal(b""))
+        session = ada if name == "seal" else grace
+        argument = b"" if name == "seal" else ada.seal(b"")
+        with suppress(SessionClosed):
+            done = not handle_at(
+                event, session.close, partial(getattr(session, name), argument)
+            )
+        if not done:
+            assert session.closed
+            assert not any(session._block)
+            assert not any(session._tried[1])
+            assert not session._sealers
+            assert not session._openers
+            assert session._seal_ahead is pure._SEAL_NONE_AHEAD
+            assert session._open_ahead is pure._OPEN_NONE_AHEAD
+        event += 1
+    assert event > 5 or sent in (1, 89)
 
 
 @pytest.fixture(params=["untraced", "traced"])

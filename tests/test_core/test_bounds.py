@@ -119,6 +119,15 @@ def test_a_clock_that_runs_backwards(ends):
         grace.open(ada.seal(b"", now=1249.999), now=1250.0)
 
 
+def test_the_time_may_stand_behind_the_associated_data(ends):
+    ada, grace = ends()
+    assert grace.open(ada.seal(b"x", b"", 599.0), b"", 599.0) == b"x"
+    assert (ada.expires_at, grace.expires_at) == (1199.0, 1199.0)
+    for act in (ada.seal, grace.open):
+        with pytest.raises(SessionExpired):
+            act(ada.seal(b"", b"", 599.0), b"", 1199.0)
+
+
 def test_the_monotonic_clock_is_read_where_no_time_is_given(twin):
     now = time.monotonic()
 
@@ -205,8 +214,19 @@ def test_nothing_works_after_close(ends):
         for act in (
             lambda: ada.seal(b"", now=1.0),
             lambda: ada.seal(None, None, now="soon"),
+            lambda: ada.seal(None),
+            lambda: ada.seal(bytes(8 << 20)),
+            lambda: ada.seal(b"", None),
+            lambda: ada.seal(b"", bytes(1 << 16)),
+            lambda: ada.seal(b"", now="soon"),
             lambda: ada.open(record, now=1.0),
             lambda: ada.open(None, None, now="soon"),
+            lambda: ada.open(None),
+            lambda: ada.open(record[:35]),
+            lambda: ada.open(bytes(9 << 20)),
+            lambda: ada.open(record, None),
+            lambda: ada.open(record, bytes(1 << 16)),
+            lambda: ada.open(record, now="soon"),
             lambda: ada.authenticate(record, now=1.0),
             lambda: ada.authenticate(None, now="soon"),
             lambda: ada.accept(0, now=1.0),

@@ -6,6 +6,7 @@ import copy
 import ctypes
 import json
 import pickle
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,18 @@ def test_generations_in_any_order(ends):
     for record in records:
         with pytest.raises(ReplayError):
             grace.open(record, now=1.0)
+
+
+def test_generations_are_accepted_in_another_order_than_authenticated(ends):
+    ada, _ = ends()
+    records = ada.seal_many([b"%d" % seq for seq in range(1000)], now=1.0)
+    for order in permutations((300, 600, 900)):
+        _, grace = ends()
+        for seq in order:
+            assert grace.authenticate(records[seq], now=1.0) == (seq, b"%d" % seq)
+        for seq in (600, 300, 900):
+            grace.accept(seq, now=1.0)
+            assert grace.open(records[seq + 1], now=1.0) == b"%d" % (seq + 1)
 
 
 def test_a_skipped_generation_takes_the_place_of_an_older_one(ends):
