@@ -90,6 +90,9 @@ def check_profile(profile: Any) -> None:
     )
     if not (
         all(low <= number <= high for low, number, high in bounds)
+        # Else two senders would use one key, and each number of it as a nonce.
+        and profile.key_labels[0] != profile.key_labels[1]
+        and (profile.layout == "draft1" or not profile.shared_key_label)
         and is_age(profile.max_age_s)
         and is_age(profile.idle_s)
     ):

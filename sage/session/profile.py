@@ -58,8 +58,8 @@ class Profile:
         root_label: domain of a stream's own seed.
         block_labels: domains of the shared and of the directional keys of draft1.
         key_labels: domains of the keys, client to server and server to client.
-        shared_key_label: domain of the key that both ends share; empty where every
-            session has a role.
+        shared_key_label: domain of the key that both ends share, which only draft1
+            can; empty where every session has a role.
         aad_label: domain of the authenticated data.
         generation_records: records sealed under one key.
         max_records: sequence numbers in each direction, from 0.
@@ -103,6 +103,8 @@ class Profile:
             raise UsageError(f"aead must be one of {', '.join(_AEADS)}")
         if self.key_labels[0] == self.key_labels[1]:
             raise UsageError("a profile has two different key labels")
+        if self.shared_key_label and self.layout != "draft1":
+            raise UsageError("only in the layout draft1 may both ends share a key")
         if not 1 <= self.generation_records <= self.max_records <= 2**48:
             raise UsageError("1 <= generation_records <= max_records <= 2^48")
         if not (is_age(self.max_age_s) and is_age(self.idle_s)):

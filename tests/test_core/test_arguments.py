@@ -54,6 +54,8 @@ def test_what_only_looks_like_a_profile(twin):
         {"record_max_bytes": 2**62},
         {"caller_aad_max_bytes": -1},
         {"key_labels": ()},
+        {"key_labels": (b"same", b"same")},
+        {"shared_key_label": b"shared"},
         {"key_labels": (b"one", None)},
         {"block_labels": (b"one",)},
         {"aad_label": None},

@@ -94,6 +94,8 @@ def test_a_profile_does_not_change():
     ("change", "text"),
     [
         ({"key_labels": (b"same", b"same")}, "two different key labels"),
+        ({"shared_key_label": b"shared"}, "only in the layout draft1"),
+        ({"layout": "stream", "shared_key_label": b"shared"}, "only in the layout"),
         ({"generation_records": 0}, "1 <= generation_records"),
         ({"generation_records": 1001}, "generation_records <= max_records"),
         ({"max_records": 2**48 + 1}, "max_records <= 2"),
