@@ -772,13 +772,14 @@ cdef class SessionCore:
         In a forked process there is none, and the session is the other process's: two
         that seal with the same numbers would use each nonce twice.
         """
-        if self.forks != _forks:
-            self.forks = _forks
-            self.wipe()
-            self.locked = False
-        while self.locked:
+        while True:
+            if self.forks != _forks:  # maybe by a signal's handler that ran meanwhile
+                self.forks = _forks
+                self.wipe()
+                self.locked = False
+            if not self.locked:
+                return 0
             sleep(LOCKED_S)
-        return 0
 
     @cython.final
     cdef object reserve(self, double at, Py_ssize_t count, Reserved *first):

@@ -7,12 +7,14 @@ result and every text; `_accel` chooses between the two.
 Layout. All secret material of a session is one block of 192 bytes, wiped by
 ``close()``::
 
-    0 seed | 32 bound | 64 key out | 96 key in | 128 before | 160 scratch
+    0 seed | 32 bound | 64 key out | 96 key in | 128 before | 160 unused
 
 "Bound" is the transcript hash; of draft1, whose keys are bound to the session id, it
 is the first key in, and "seed" the pseudorandom key. "Key in" and "before" belong to
 the two newest generations from which a record was accepted. The key of any other
-generation lives in the scratch slice for as long as the engine needs to take it over.
+generation lies outside, and is wiped, once the engine has taken it over; that of one
+which a record only claims, once the record proves genuine or forged. (The compiled
+twin has it in the last 32 bytes.)
 
 Warmth. The engine's contexts are a cache: 2 KB each, made when they are needed. The
 last `WARM_SESSIONS` sessions that needed one keep theirs, so that a million idle
@@ -128,7 +130,10 @@ _S2C: Final = 1
 _SHARED: Final = 2
 
 _ZERO32: Final = bytes(4)
-_ZERO_KEY: Final = bytes(32)
+# Arrays, for assigning bytes would take memory.
+_ZERO_KEY: Final = bytearray(32)
+_ZERO_BLOCK: Final = bytearray(KEY_BLOCK_BYTES)
+_ENDED: Final = -inf
 _pack_header: Final = Struct(">Q4xQ").pack  # seq, then nonce: 0000, seq
 _unpack_header: Final = Struct(">QIQ").unpack_from
 
@@ -145,6 +150,9 @@ _R = TypeVar("_R")
 
 # Below this, copying a record's ciphertext is cheaper than two memoryviews.
 _COPY_MAX_BYTES: Final = 2048
+
+# Between two looks at whether whoever holds a lock is in this process at all.
+_LOOK_S: Final = 1.0
 
 # Whether a call of what is not written in Python is one step for all threads.
 _CALLS_ARE_STEPS: Final = (
@@ -485,8 +493,11 @@ class SessionCore:
         """
         plan = self._plan
         if type(plaintext) is not bytes or len(plaintext) > plan.plaintext_max_bytes:
+            self._check_usable()
             plaintext = self._plaintext(plaintext, "plaintext")
         if aad is not _NO_AAD:
+            if self._usable_in is not _process:
+                self._refuse()
             aad = self._aad_out(aad)
         now = monotonic() if now is None else self._moment(now)
         numbers, encrypt = self._seal_ahead
@@ -650,8 +661,11 @@ class SessionCore:
         plan = self._plan
         now = monotonic() if now is None else self._moment(now)
         if type(record) is not bytes:
-            record = self._record(record)
+            self._check_usable()
+            record = bytes(flat(record, "record"))
         if aad is not _NO_AAD:
+            if self._usable_in is not _process:
+                self._refuse()
             aad = self._aad_in(aad)
         size = len(record)
         if size < RECORD_MIN_BYTES or size > plan.record_max_bytes:
@@ -923,7 +937,6 @@ class SessionCore:
         raise TypeError("a session cannot be pickled or copied")
 
     # --- arguments ----------------------------------------------------------------
-    # `seal` and `open` leave it to these to refuse before they do.
 
     def _check_usable(self) -> None:
         if self._usable_in is not _process:
@@ -934,7 +947,6 @@ class SessionCore:
         return _seconds(now)
 
     def _plaintext(self, data: Buffer, name: str) -> bytes | memoryview:
-        self._check_usable()
         if type(data) is not bytes:
             data = flat(data, name)
         if len(data) > self._plan.plaintext_max_bytes:
@@ -942,21 +954,13 @@ class SessionCore:
         return data
 
     def _aad_out(self, aad: Buffer) -> bytes:
-        if self._usable_in is not _process:
-            self._refuse()
         if type(aad) is not bytes:
             aad = bytes(flat(aad, "aad"))
         if len(aad) > self._plan.caller_aad_max_bytes:
             _refuse_aad(self._plan)
         return aad
 
-    def _record(self, record: Buffer) -> bytes:
-        self._check_usable()
-        return bytes(flat(record, "record"))
-
     def _aad_in(self, aad: Buffer) -> bytes:
-        if self._usable_in is not _process:
-            self._refuse()
         if type(aad) is not bytes:
             aad = bytes(flat(aad, "aad"))
         if len(aad) > self._plan.caller_aad_max_bytes:
@@ -1051,7 +1055,9 @@ class SessionCore:
             self._refuse()
         lock = self._lock
         try:
-            lock.acquire()
+            while not lock.acquire(timeout=_LOOK_S):
+                if self._process is not _process:  # a signal's handler has forked
+                    self._refuse()
             return act(*args)
         finally:
             try:  # noqa: SIM105  # `suppress` lets interrupts in
@@ -1139,12 +1145,14 @@ class SessionCore:
             return
         end = min((generation + 1) * plan.generation_records, plan.max_records)
         window._set_aside(end)
-        decrypt = aead.decrypt
-        # What is set aside is of the newest generation; nothing is called in between.
+        left = window._left
+        ready = window._highest, left, aead.decrypt
+        # What is set aside is of the newest generation; nothing is called in between,
+        # nor made.
         if generation == self._generation_in and self._usable_in is _process:
             self._openers[generation] = aead
-            if window._ahead:
-                self._open_ahead = window._highest, window._left, decrypt
+            if window._ahead and window._left is left:
+                self._open_ahead = ready
         self._cool_if_displaced()
 
     def _count_failure(self) -> None:
@@ -1166,13 +1174,15 @@ class SessionCore:
             key = self._block[_KEY_OUT]
         else:  # newer, or others went on meanwhile
             key = self._derived_key(self._direction_out, generation)
-        engine = self._engine(key)
-        sealers = {generation: engine}
-        # From here on nothing is called.
-        if self._usable_in is _process and generation >= self._generation_out:
-            self._block[_KEY_OUT], self._generation_out = key, generation
-            self._sealers, self._seal_ahead = sealers, _SEAL_NONE_AHEAD
-        key[:] = _ZERO_KEY
+        try:
+            engine = self._engine(key)
+            sealers = {generation: engine}
+            # From here on nothing is called, nor made.
+            if self._usable_in is _process and generation >= self._generation_out:
+                self._block[_KEY_OUT], self._generation_out = key, generation
+                self._sealers, self._seal_ahead = sealers, _SEAL_NONE_AHEAD
+        finally:
+            key[_WHOLE] = _ZERO_KEY
         self._set_aside_out()
         return engine
 
@@ -1184,44 +1194,63 @@ class SessionCore:
         elif generation == self._generation_before:
             key = self._block[_KEY_BEFORE]
         else:
-            key = self._derived_key(self._direction_in, generation)
+            return self._try_key(generation)
+        try:
             engine = self._engine(key)
-            self._forget_tried()
-            tried = generation, key
-            # From here on nothing is called, nor made.
-            if self._usable_in is not _process:
-                self._refuse()
-            self._tried = tried
-            return engine
-        engine = self._engine(key)
-        key[:] = _ZERO_KEY
+        finally:
+            key[_WHOLE] = _ZERO_KEY
         if self._usable_in is not _process:
             self._refuse()
-        return self._openers.setdefault(generation, engine)
+        self._openers[generation] = engine
+        return engine
+
+    def _try_key(self, generation: int) -> _Engine:
+        """Make the engine of a key that is kept until it proves real, or forged."""
+        key = self._derived_key(self._direction_in, generation)
+        tried = generation, key
+        try:
+            engine = self._engine(key)
+            self._forget_tried()
+            # From here on nothing is called, nor made.
+            if self._usable_in is _process:
+                self._tried = tried
+        finally:
+            if self._tried is not tried:
+                key[_WHOLE] = _ZERO_KEY
+        return engine
 
     def _retain(self, generation: int) -> None:
         """Keep the key of a generation that proved real, if it is among the newest."""
-        newest, before = self._generation_in, self._generation_before
-        if generation > before:
-            block = self._block
-            key, older = self._proven_key(generation), block[_KEY_IN]
-            # From here on nothing is called, nor fails.
-            if self._usable_in is not _process:
-                self._refuse()
-            if self._generation_in != newest or self._generation_before != before:
-                return self._retain(generation)
-            if generation > newest:
-                self._open_ahead = _OPEN_NONE_AHEAD
-                block[_KEY_BEFORE], self._generation_before = older, newest
-                block[_KEY_IN], self._generation_in = key, generation
-            else:
-                block[_KEY_BEFORE], self._generation_before = key, generation
-            key[:] = older[:] = _ZERO_KEY
+        while self._generation_before < generation != self._generation_in:
+            self._move_in(generation)
         self._forget_tried()
         kept = {self._generation_in, self._generation_before}
         # In place: what `_cool` drops meanwhile does not come back.
         for other in self._openers.keys() - kept:
             self._openers.pop(other, None)
+
+    def _move_in(self, generation: int) -> None:
+        """Put a key into the block, unless a signal's handler was quicker."""
+        block = self._block
+        newest, before = self._generation_in, self._generation_before
+        key = self._proven_key(generation)
+        older = block[_KEY_IN]
+        try:
+            # From here on nothing is called, nor made.
+            if self._usable_in is not _process:
+                self._refuse()
+            if (
+                self._generation_in == newest
+                and self._generation_before == before < generation != newest
+            ):
+                if generation > newest:
+                    self._open_ahead = _OPEN_NONE_AHEAD
+                    block[_KEY_BEFORE], self._generation_before = older, newest
+                    block[_KEY_IN], self._generation_in = key, generation
+                else:
+                    block[_KEY_BEFORE], self._generation_before = key, generation
+        finally:
+            key[_WHOLE] = older[_WHOLE] = _ZERO_KEY
 
     def _proven_key(self, generation: int) -> bytearray:
         """Return a key to keep: a copy of the one that was tried, if that is it."""
@@ -1234,7 +1263,8 @@ class SessionCore:
 
     def _forget_tried(self) -> None:
         tried, self._tried = self._tried, _NONE_TRIED
-        tried[1][:] = bytes(len(tried[1]))
+        if tried is not _NONE_TRIED:
+            tried[1][_WHOLE] = _ZERO_KEY
 
     def _derived(self, profile: Any, session_id: bytes, now: float) -> Self:
         if self._expired(now):
@@ -1313,11 +1343,13 @@ class SessionCore:
             return make(view)
 
     def _wipe(self) -> None:
-        self._closed, self._usable_in, self._expires = True, None, -inf
-        self._block[:] = bytes(KEY_BLOCK_BYTES)
-        self._forget_tried()
-        self._sealers, self._openers = {}, {}
+        # Nothing of this needs memory, so that it never fails half done.
+        self._closed, self._usable_in, self._expires = True, None, _ENDED
         self._seal_ahead, self._open_ahead = _SEAL_NONE_AHEAD, _OPEN_NONE_AHEAD
+        self._block[_WHOLE] = _ZERO_BLOCK
+        self._forget_tried()
+        self._sealers.clear()
+        self._openers.clear()
 
     def _leave_to_the_other_process(self) -> None:
         """Close what a fork copied.

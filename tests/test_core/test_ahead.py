@@ -414,6 +414,7 @@ def test_a_handler_beneath_a_new_key_leaves_each_generation_its_own(
         check_keys(grace)
         if not traced:
             assert b"90" in opened
+            assert grace._generation_before < grace._generation_in
             grace._cool()
             for record in records[90:]:
                 open_one(record)

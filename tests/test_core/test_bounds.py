@@ -235,3 +235,27 @@ def test_nothing_works_after_close(ends):
             with pytest.raises(SessionClosed, match="session closed"):
                 act()
     assert (ada.id, ada.role, ada.sent) == (name, Role.INITIATOR, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "others", "error"),
+    [
+        ("seal_many", b"", {}, SessionClosed),
+        ("seal_many", "bad", {}, UsageError),
+        ("seal_many", bytes(8 << 20), {}, UsageError),
+        ("seal_many", bytearray(9), {"aad": "bad"}, UsageError),
+        ("seal_many", b"", {"aad": bytes(5000)}, UsageError),
+        ("seal_many", b"", {"threads": "bad"}, UsageError),
+        ("open_many", bytes(40), {"aad": "bad"}, UsageError),
+        ("open_many", bytes(40), {"aad": bytes(5000)}, DecodeError),
+    ],
+)
+def test_a_session_that_closes_while_its_rows_are_read(ends, name, row, others, error):
+    ada, _ = ends()
+
+    def rows():
+        ada.close()
+        yield row
+
+    with pytest.raises(error):
+        getattr(ada, name)(rows(), **others)

@@ -245,3 +245,54 @@ def test_what_a_fork_interrupts_goes_on_in_one_process():
         lines, behind_the_last_look = map(int, line.split())
         assert lines > 10
         assert behind_the_last_look < 5
+
+
+WAITING = """
+import os, signal, sys, threading, time, warnings
+from importlib import import_module
+from sage.errors import SessionClosed
+from sage.session import STREAM, V0_10
+from sage.types import Role
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside a thread
+twin = import_module(sys.argv[1])
+held, child = threading.Event(), None
+
+class Slow(twin.SessionCore):
+    def __init__(self, *args, **kwargs):
+        if twin.__name__ == "sage._core_py":
+            super().__init__(*args, **kwargs)
+        if self.profile.layout == "stream":
+            held.set()
+            time.sleep(1)
+
+def fork(*_):
+    global child
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    child = os.fork()
+
+ada = Slow(V0_10, bytes(32), bytes(32), Role.INITIATOR)
+holder = threading.Thread(target=ada.derive, args=(STREAM, bytes(16)))
+holder.start()
+held.wait()
+signal.signal(signal.SIGALRM, fork)
+# Again and again: whoever is not asleep just then takes no notice.
+signal.setitimer(signal.ITIMER_REAL, 0.2, 0.003)
+try:
+    ada.seal(b"")
+    said = "sealed"
+except SessionClosed as exc:
+    said = str(exc)
+if child == 0:
+    print(said, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+holder.join()
+print(said)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_who_waits_for_a_lock_does_not_go_on_waiting_in_a_forked_copy(twin):
+    code = WAITING.replace("sys.argv[1]", repr(twin.__name__))
+    assert answer(code).splitlines() == ["session closed", "sealed"]

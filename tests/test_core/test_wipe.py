@@ -18,6 +18,7 @@ from sage.types import Role
 
 from ..other_process import answer
 from .faults import PRELUDE, needs_libcrypto
+from .test_window import short_of_memory_at
 
 SEED, TH = bytes(range(32)), bytes(range(100, 132))
 MEMORY = Path("/proc/self/mem")
@@ -66,6 +67,27 @@ def test_close_wipes_the_block(twin):
     assert TH not in held(ada)
     if type(ada).__module__ == "sage._core_py":
         assert held(ada) == bytes(192)
+
+
+def test_closing_short_of_memory_wipes_everything_or_nothing():
+    for event in range(12):
+        ada = used_session(pure)
+        grace = pure.SessionCore(V0_10, SEED, TH, Role.RESPONDER, now=0.0)
+        grace.seal_many([b""] * 700, now=1.0)
+        ada.authenticate(grace.seal(b"", now=1.0), now=1.0)  # of a key not yet kept
+        tried = ada._tried[1]
+        if short_of_memory_at(event, ada.close):
+            assert not ada.closed
+            assert ada.seal(b"", now=1.0)
+            ada.close()
+        assert ada.closed
+        assert not any(held(ada))
+        assert not any(tried)
+        assert not ada._tried[1]
+        assert not ada._sealers
+        assert not ada._openers
+        assert ada._seal_ahead is pure._SEAL_NONE_AHEAD
+        assert ada._open_ahead is pure._OPEN_NONE_AHEAD
 
 
 @pytest.mark.parametrize("act", ["close", "drop"])
