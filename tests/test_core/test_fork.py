@@ -83,7 +83,7 @@ def test_a_forked_copy_closes_and_the_original_goes_on():
 
 
 HELD = """
-import os, threading, warnings
+import os, signal, threading, warnings
 from sage import _core_py as pure
 from sage.errors import SessionClosed
 from sage.session import V0_10
@@ -105,6 +105,7 @@ holder.start()
 held.wait()
 child = os.fork()
 if child == 0:
+    signal.alarm(20)  # nobody is left behind
     print(grace.received, repr(grace).split(", ")[-1], flush=True)
     for act in lambda: grace.seal(b""), lambda: grace.open(record), grace.close:
         try:
@@ -270,6 +271,9 @@ def fork(*_):
     global child
     signal.setitimer(signal.ITIMER_REAL, 0)
     child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)  # nobody is left behind
 
 ada = Slow(V0_10, bytes(32), bytes(32), Role.INITIATOR)
 holder = threading.Thread(target=ada.derive, args=(STREAM, bytes(16)))
