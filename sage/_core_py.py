@@ -492,14 +492,18 @@ class SessionCore:
             UsageError: an argument of the wrong type or size; no number is used.
         """
         plan = self._plan
-        if type(plaintext) is not bytes or len(plaintext) > plan.plaintext_max_bytes:
-            self._check_usable()
-            plaintext = self._plaintext(plaintext, "plaintext")
-        if aad is not _NO_AAD:
+        if (
+            now is None
+            and aad is _NO_AAD
+            and type(plaintext) is bytes
+            and len(plaintext) <= plan.plaintext_max_bytes
+        ):
+            now = monotonic()
+        else:
             if self._usable_in is not _process:
                 self._refuse()
-            aad = self._aad_out(aad)
-        now = monotonic() if now is None else self._moment(now)
+            plaintext = self._plaintext(plaintext, "plaintext")
+            aad, now = self._aad_out(aad), _seconds(now)
         numbers, encrypt = self._seal_ahead
         if now >= self._expires or (seq := next(numbers, None)) is None:
             return self._encrypt(self._locked(self._reserve, now, 1), plaintext, aad)
@@ -550,7 +554,8 @@ class SessionCore:
         aad = self._aad_out(aad)
         record_bytes = len(plaintext) + RECORD_MIN_BYTES
         with writable(out, record_bytes) as view:
-            view[:record_bytes] = SessionCore.seal(self, plaintext, aad, now=now)
+            now = _seconds(now)
+            view[:record_bytes] = SessionCore.seal(self, plaintext, aad, now)
         return record_bytes
 
     def seal_many(
@@ -659,18 +664,22 @@ class SessionCore:
             UsageError: an argument of the wrong type.
         """
         plan = self._plan
-        now = monotonic() if now is None else self._moment(now)
-        if type(record) is not bytes:
-            self._check_usable()
-            record = bytes(flat(record, "record"))
-        if aad is not _NO_AAD:
+        if (
+            now is None
+            and aad is _NO_AAD
+            and type(record) is bytes
+            and RECORD_MIN_BYTES <= len(record) <= plan.record_max_bytes
+        ):
+            now, looked = monotonic(), False
+        else:
             if self._usable_in is not _process:
                 self._refuse()
+            now, looked = _seconds(now), True
+            if type(record) is not bytes:
+                record = bytes(flat(record, "record"))
             aad = self._aad_in(aad)
-        size = len(record)
-        if size < RECORD_MIN_BYTES or size > plan.record_max_bytes:
-            self._check_usable()
-            _refuse_size(size, plan)
+            if not RECORD_MIN_BYTES <= len(record) <= plan.record_max_bytes:
+                _refuse_size(len(record), plan)
         seq, zero, again = _unpack_header(record)
         highest, left, decrypt = self._open_ahead
         offset = seq - highest
@@ -682,6 +691,8 @@ class SessionCore:
             or zero
             or now >= self._expires
         ):
+            if not looked and self._usable_in is not _process:
+                self._refuse()
             return self._open(record, aad, now)
         # `_open` for one that is set aside, in line: the calls would be dearer.
         if aad is _NO_AAD:
@@ -691,7 +702,7 @@ class SessionCore:
             pack_bound = plan.pack_bound
             bound = pack_bound(self._bound_in, seq, len(aad)) + aad
         nonce = _NONCES[seq] if seq < HEADERS_READY else record[_NONCE]
-        body = record if size <= _COPY_MAX_BYTES else memoryview(record)
+        body = record if len(record) <= _COPY_MAX_BYTES else memoryview(record)
         try:
             plaintext = decrypt(nonce, body[_BODY], bound)
         except InvalidTag:
@@ -738,7 +749,7 @@ class SessionCore:
         size = len(record) - RECORD_MIN_BYTES
         with writable(out, max(size, 0)) as view:
             try:
-                plaintext = SessionCore.open(self, record, aad, now=now)
+                plaintext = self._open_one(record, aad, now)
             except SageError:
                 view[: max(size, 0)] = bytes(max(size, 0))
                 raise
@@ -781,7 +792,7 @@ class SessionCore:
         errors: dict[int, SageError] = {}
         for index, row in enumerate(rows):
             try:
-                opened[index] = SessionCore.open(self, row, aad, now=now)
+                opened[index] = self._open_one(row, aad, now)
             except SageError as exc:
                 note(errors, index, exc)
         if errors:
@@ -835,7 +846,7 @@ class SessionCore:
                 for row in range(count):
                     record = bytes(source[row * width : (row + 1) * width])
                     try:
-                        plaintext = SessionCore.open(self, record, aad, now=now)
+                        plaintext = self._open_one(record, aad, now)
                     except SageError as exc:
                         plaintext = bytes(size)
                         note(errors, row, exc)
@@ -938,14 +949,6 @@ class SessionCore:
 
     # --- arguments ----------------------------------------------------------------
 
-    def _check_usable(self) -> None:
-        if self._usable_in is not _process:
-            self._refuse()
-
-    def _moment(self, now: float) -> float:
-        self._check_usable()
-        return _seconds(now)
-
     def _plaintext(self, data: Buffer, name: str) -> bytes | memoryview:
         if type(data) is not bytes:
             data = flat(data, name)
@@ -995,6 +998,15 @@ class SessionCore:
 
     # --- opening ----------------------------------------------------------------
 
+    def _open_one(self, record: bytes, aad: Buffer, now: float) -> bytes:
+        """Do what `open` does behind its look at whether the session is usable.
+
+        Reading the arguments may have closed it.
+        """
+        if self._usable_in is not _process:
+            return self._open(record, aad, now)
+        return SessionCore.open(self, record, aad, now)
+
     def _open(
         self, record: bytes, aad: Buffer, now: float, accept: bool = True
     ) -> bytes:
@@ -1003,8 +1015,6 @@ class SessionCore:
         Until the lock is taken nothing is certain but the tag: what was checked
         before it is checked again.
         """
-        if self._usable_in is not _process:
-            self._refuse()
         plan, size = self._plan, len(record)
         if aad is not _NO_AAD:
             aad = self._aad_in(aad)

@@ -8,6 +8,7 @@ import pytest
 
 from sage.errors import (
     AuthenticationError,
+    BatchError,
     Code,
     DecodeError,
     LimitReached,
@@ -246,6 +247,8 @@ def test_nothing_works_after_close(ends):
         ("seal_many", bytearray(9), {"aad": "bad"}, UsageError),
         ("seal_many", b"", {"aad": bytes(5000)}, UsageError),
         ("seal_many", b"", {"threads": "bad"}, UsageError),
+        ("open_many", b"", {}, BatchError),
+        ("open_many", header(1) + bytes(16), {}, SessionClosed),
         ("open_many", bytes(40), {"aad": "bad"}, UsageError),
         ("open_many", bytes(40), {"aad": bytes(5000)}, DecodeError),
     ],
@@ -259,3 +262,31 @@ def test_a_session_that_closes_while_its_rows_are_read(ends, name, row, others, 
 
     with pytest.raises(error):
         getattr(ada, name)(rows(), **others)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error"),
+    [
+        ("seal", (b"",), SessionClosed),
+        ("seal_into", (b"", bytearray(36)), SessionClosed),
+        ("open", (bytes(5),), DecodeError),
+        ("open", (bytes(36), bytes(5000)), DecodeError),
+        ("open", (None,), UsageError),
+        ("open", (header(0)[:19] + b"x" + bytes(16),), AuthenticationError),
+        ("open", (header(0) + bytes(16),), SessionClosed),
+        ("open_into", (bytes(5), bytearray(9)), DecodeError),
+        ("open_many", ([bytes(5)],), BatchError),
+        ("authenticate", (bytes(5),), DecodeError),
+        ("authenticate", (header(0) + bytes(16),), SessionClosed),
+    ],
+)
+def test_a_session_that_closes_while_the_time_is_read(ends, name, arguments, error):
+    ada, _ = ends()
+
+    class Closing(float):
+        def __float__(self):
+            ada.close()
+            return 1.0
+
+    with pytest.raises(error):
+        getattr(ada, name)(*arguments, now=Closing())
