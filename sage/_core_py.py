@@ -411,9 +411,9 @@ class SessionCore:
             self._derive_draft1()
             return
         self._block[_BOUND] = bound
-        if plan.is_stream:
-            self._expand(plan.root_label + bound, memoryview(self._block)[_SEED])
         keys = memoryview(self._block)
+        if plan.is_stream:
+            self._expand(plan.root_label + bound, keys[_SEED])
         self._expand(self._key_info(self._direction_out, 0), keys[_KEY_OUT])
         self._expand(self._key_info(self._direction_in, 0), keys[_KEY_IN])
 

@@ -100,6 +100,7 @@ def test_an_array_does_not_keep_what_was_not_accepted(core, monkeypatch, error):
         monkeypatch.undo()
         assert grace.open(wire[2], now=1.0) == bytes(rows[2])
     assert derivations >= 1
+    assert failure.left == 0
 
 
 @pytest.mark.parametrize("late", [False, True])

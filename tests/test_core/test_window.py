@@ -228,8 +228,9 @@ def test_a_window_without_memory_moves_as_a_whole_or_not_at_all(twin, jump):
             expected = Code.SESSION_REPLAY if seq in seen else None
             if seq != 1499 + jump:
                 assert verdict(window.check, seq) is expected, (event, seq)
-    # One that comes late needs none on every version of Python.
-    assert failed or jump < 0 or twin.__name__ != "sage._core_py"
+    # One that comes late needs none on later versions of Python.
+    needless = jump < 0 and sys.version_info >= (3, 12)
+    assert failed or needless or twin.__name__ != "sage._core_py"
 
 
 def test_an_interrupt_of_a_traced_window_forgets_nothing(twin):
