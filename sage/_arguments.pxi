@@ -18,7 +18,7 @@ cdef double seconds(now) except? -1:
     if not isinstance(now, (int, float)) or isinstance(now, bool):
         raise UsageError(f"now must be seconds, not {type(now).__name__}")
     try:
-        value = float(now)
+        value = PyNumber_Float(now)  # in the words of Python's own `float`
     except OverflowError:
         value = INFINITY
     if not isfinite(value):  # a NaN would never expire

@@ -28,6 +28,7 @@ from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_READ, PyBUF_
 from cpython.buffer cimport PyBUF_WRITABLE, PyBUF_WRITE, PyBuffer_IsContiguous
 from cpython.buffer cimport PyBuffer_Release
 from cpython.buffer cimport PyObject_GetBuffer
+from cpython.number cimport PyNumber_Float
 from cpython.object cimport PyObject
 from cpython.pyport cimport PY_SSIZE_T_MAX
 from cpython.memoryview cimport PyMemoryView_FromMemory, PyMemoryView_FromObject
@@ -374,7 +375,7 @@ cdef class SessionCore:
     def seal(self, plaintext, aad=b"", now=None):
         """Encrypt one record under the next sequence number."""
         cdef Reserved first
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         cdef Py_ssize_t size
         if PyBytes_CheckExact(plaintext):
@@ -397,7 +398,7 @@ cdef class SessionCore:
     def seal_into(self, plaintext, out, aad=b"", *, now=None):
         """Encrypt one record into a buffer of the caller's, which may be the same."""
         cdef Reserved first
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         plaintext = self.plaintext_of(plaintext, "plaintext")
         cdef bytes extra = self.aad_out(aad)
@@ -421,7 +422,7 @@ cdef class SessionCore:
         cdef bytes store
         cdef Record *records
         cdef Py_ssize_t index, size, total = 0
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         cdef list rows = listed(plaintexts, "plaintexts")
         for index in range(len(rows)):
@@ -466,7 +467,7 @@ cdef class SessionCore:
         cdef bytes store
         cdef Record *records
         cdef Py_ssize_t row, count, size, width
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         source = rows_of(rows, "rows", &count, &size)
         if size > self.plan.plaintext_max_bytes:
@@ -500,7 +501,7 @@ cdef class SessionCore:
     def open(self, record, aad=b"", now=None):
         """Authenticate one record, accept it and return its plaintext."""
         cdef uint64_t seq
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         cdef double at = self.moment(now)
         cdef Py_ssize_t size
@@ -518,7 +519,7 @@ cdef class SessionCore:
     def open_into(self, record, out, aad=b"", *, now=None):
         """Authenticate one record, accept it and write its plaintext into a buffer."""
         cdef uint64_t seq
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         cdef double at = self.moment(now)
         if not PyBytes_CheckExact(record):
@@ -553,7 +554,7 @@ cdef class SessionCore:
         cdef Py_ssize_t index, size, total = 0
         cdef bytes store
         cdef Record *claims
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         cdef list rows = listed(records, "records")
         for index in range(len(rows)):
@@ -605,7 +606,7 @@ cdef class SessionCore:
         cdef bytes store
         cdef Record *claims
         cdef Py_ssize_t row, count, size, width, settled = 0
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         source = rows_of(wire, "wire", &count, &width)
         if width < RECORD_MIN_BYTES or width > self.plan.record_max_bytes:
@@ -663,7 +664,7 @@ cdef class SessionCore:
     def authenticate(self, record, aad=b"", *, now=None):
         """Authenticate one record without accepting it; no state moves."""
         cdef uint64_t seq
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         cdef double at = self.moment(now)
         if not PyBytes_CheckExact(record):
@@ -675,7 +676,7 @@ cdef class SessionCore:
 
     def accept(self, seq, *, now=None):
         """Accept the record with this sequence number, once."""
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         cdef uint64_t number = sequence(seq)
         if number >= self.plan.max_records:
@@ -684,7 +685,7 @@ cdef class SessionCore:
 
     def derive(self, profile, session_id, *, now=None):
         """Derive a stream from this session, without its seed leaving it."""
-        if self.is_closed:
+        if not self.is_usable():
             self.refuse()
         cdef double at = seconds(now)
         if self.plan.layout != "transcript" or not plan_of(profile).is_stream:
@@ -769,17 +770,26 @@ cdef class SessionCore:
     cdef int wait(self) except -1:
         """Wait for a holder that lost its turn in the middle of Python code.
 
-        In a forked process there is none, and the session is the other process's: two
-        that seal with the same numbers would use each nonce twice.
+        In a forked process there is none.
         """
         while True:
             if self.forks != _forks:  # maybe by a signal's handler that ran meanwhile
-                self.forks = _forks
-                self.wipe()
-                self.locked = False
+                self.leave_to_the_other_process()
             if not self.locked:
                 return 0
             sleep(LOCKED_S)
+
+    @cython.final
+    cdef inline bint is_usable(self) noexcept:
+        return not self.is_closed and self.forks == _forks
+
+    @cython.final
+    cdef int leave_to_the_other_process(self) except -1:
+        """Close: two processes that seal with the same numbers use each nonce twice."""
+        self.forks = _forks
+        self.wipe()
+        self.locked = False
+        return 0
 
     @cython.final
     cdef object reserve(self, double at, Py_ssize_t count, Reserved *first):
@@ -1554,6 +1564,8 @@ cdef class SessionCore:
     @cython.final
     cdef int refuse(self) except -1:
         """Say why ``now >= expires``; closing sets that to minus infinity."""
+        if self.forks != _forks:
+            self.leave_to_the_other_process()
         if not self.is_closed:
             raise SessionExpired("session expired")
         limit = self.plan.max_failed_opens

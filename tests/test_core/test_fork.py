@@ -82,6 +82,52 @@ def test_a_forked_copy_closes_and_the_original_goes_on():
     ]
 
 
+NOT_THE_ARGUMENTS = """
+import os
+from importlib import import_module
+from sage.errors import SageError
+from sage.session import V0_10
+from sage.types import Role
+
+twin = import_module(sys.argv[1])
+wrong = {
+    "seal": [None],
+    "seal_into": [b"", b""],
+    "seal_many": [None],
+    "seal_batch": [None],
+    "open": [b""],
+    "open_into": [b"", b""],
+    "open_many": [None],
+    "open_batch": [None],
+    "authenticate": [b""],
+    "accept": [-1],
+    "derive": [None, None],
+}
+sessions = {
+    name: twin.SessionCore(V0_10, bytes(32), bytes(32), Role.INITIATOR)
+    for name in wrong
+}
+if os.fork():
+    os.wait()
+else:
+    for name, arguments in wrong.items():
+        try:
+            getattr(sessions[name], name)(*arguments)
+        except SageError as exc:
+            print(name, exc, sessions[name].closed, flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_copy_is_closed_whatever_it_is_given(twin):
+    code = NOT_THE_ARGUMENTS.replace("sys.argv[1]", repr(twin.__name__))
+    said = answer(code).splitlines()
+    assert len(said) == 11
+    for line in said:
+        assert line.endswith(" session closed True")
+
+
 HELD = """
 import os, signal, threading, warnings
 from sage import _core_py as pure

@@ -61,6 +61,13 @@ def released() -> memoryview:
     return view
 
 
+class OddNumber(int):
+    """One that `float` refuses, in words of its own."""
+
+    def __float__(self) -> float:
+        return None  # type: ignore[return-value]
+
+
 STRANGE = st.sampled_from(
     [
         None,
@@ -87,6 +94,7 @@ STRANGE = st.sampled_from(
         np.zeros((2, 0), np.float64),
         np.float64(3.5),
         np.int64(7),
+        OddNumber(3),
         np.array(["a"], dtype=object),
         np.zeros(2, dtype="i4,f8"),
     ]
