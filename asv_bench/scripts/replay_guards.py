@@ -8,6 +8,7 @@ every write synced. Nothing is judged: the last figure is that of the disk.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import shutil
@@ -100,6 +101,7 @@ async def on_redis(name: str, url: str) -> None:
 
 def main() -> None:
     """Measure all of them."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     print(f"{'':30}{'median, µs':>10}{f'{AT_ONCE} at once, /s':>12}")
     asyncio.run(measure("in memory", sage.MemoryReplayGuard(assume_no_history=True)))
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ times faster than one that is not cached. Exit status: 0 kept, 1 missed.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import sys
@@ -75,6 +76,7 @@ async def measure(folder: Path) -> tuple[float, float]:
 
 def main() -> int:
     """Measure, print, judge."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         hit_us, anew_us = asyncio.run(measure(Path(folder)))
     rows = [

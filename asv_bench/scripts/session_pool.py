@@ -11,6 +11,7 @@ pool's own bookkeeping remain.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 from threading import Lock
@@ -78,6 +79,7 @@ def best_ns(work: Callable[[], object]) -> float:
 
 def main() -> int:
     """Print both ways, and which is faster."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     core = backend()["core"]
     shell = Session(V0_10, SEED, TH, Role.INITIATOR, now=0.0)
     pool = ShellPool()
