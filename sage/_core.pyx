@@ -188,8 +188,8 @@ cdef enum:
     UNLOCKED_MIN_BYTES = 4096  # from here on, others get the GIL meanwhile
     ALONE_MAX_BYTES = 65536  # up to here, only where there are any
     BULK_MIN_BYTES = 8192  # from here on, `cryptography` may be quicker with AES
-    BULK_TRIAL_BYTES = 16384
     BULK_TRIALS = 5
+    UNTRIED = -1
     USUAL_LABEL_BYTES = 32
     USUAL_AAD_BYTES = 192  # what finds room on the stack
     NO_GENERATION = -1
@@ -435,7 +435,7 @@ cdef class SessionCore:
         cdef bytes extra = self.aad_out(aad)
         cdef int hands = 1 if threads is _ONE else workers(threads)
         aead = self.reserve(self.moment(now), len(rows), &first)
-        if self.direct and not self.is_bulk(total // max(len(rows), 1)):
+        if self.direct and not self.is_bulk(total // max(len(rows), 1), hands):
             store = records_for(len(rows))
             records = <Record *>PyBytes_AS_STRING(store)
             sealed = [None] * len(rows)
@@ -481,7 +481,7 @@ cdef class SessionCore:
         cdef char *wire = start_of(target)
         cdef int hands = 1 if threads is _ONE else workers(threads)
         aead = self.reserve(self.moment(now), count, &first)
-        if self.direct and not self.is_bulk(size):
+        if self.direct and not self.is_bulk(size, hands):
             store = records_for(count)
             records = <Record *>PyBytes_AS_STRING(store)
             for row in range(count):
@@ -566,7 +566,7 @@ cdef class SessionCore:
         cdef int hands = 1 if threads is _ONE else workers(threads)
         cdef double at = self.moment(now)
         errors = {}
-        if self.direct and not self.is_bulk(total // max(len(rows), 1)):
+        if self.direct and not self.is_bulk(total // max(len(rows), 1), hands):
             store = records_for(len(rows))
             claims = <Record *>PyBytes_AS_STRING(store)
             opened = [None] * len(rows)
@@ -622,7 +622,7 @@ cdef class SessionCore:
         cdef char *room = start_of(target)
         cdef bint direct = size > COPY_MAX_BYTES
         errors = {}
-        if self.direct and not self.is_bulk(size):
+        if self.direct and not self.is_bulk(size, hands):
             store = records_for(count)
             claims = <Record *>PyBytes_AS_STRING(store)
             for row in range(count):
@@ -848,7 +848,7 @@ cdef class SessionCore:
             first.generation = generation
         self.write_header(header, seq)
         engine = aead
-        if type(aead) is Aead and self.is_bulk(size):
+        if type(aead) is Aead and self.is_bulk(size, 1):
             engine = self.bulk_engine(<Aead>aead)
         if type(engine) is Aead:
             record.source = <const uint8_t *>start_of(plaintext)
@@ -968,7 +968,7 @@ cdef class SessionCore:
                 self.refuse()
         number[0] = seq
         plaintext = b""
-        if type(aead) is Aead and self.is_bulk(size - RECORD_MIN_BYTES):
+        if type(aead) is Aead and self.is_bulk(size - RECORD_MIN_BYTES, 1):
             aead = self.bulk_engine(<Aead>aead)
         if type(aead) is Aead:
             record.size = size - RECORD_MIN_BYTES
@@ -1311,9 +1311,11 @@ cdef class SessionCore:
             self.locked = False
 
     @cython.final
-    cdef inline bint is_bulk(self, Py_ssize_t size) except? True:
+    cdef inline bint is_bulk(self, Py_ssize_t size, int threads) except? True:
         """Whether records of so many bytes go to `cryptography` all the same."""
-        return size >= BULK_MIN_BYTES and self.plan.is_aes and bulk_is_elsewhere()
+        return size >= BULK_MIN_BYTES and self.plan.is_aes and (
+            bulk_is_elsewhere(size, threads)
+        )
 
     @cython.final
     cdef object bulk_engine(self, Aead aead):

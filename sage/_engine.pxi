@@ -265,34 +265,44 @@ cdef Opened open_record(
 # Python's OpenSSL and `cryptography`'s are two, seldom of one age, and what a
 # processor has for AES-GCM in bulk is used by the younger alone. A call of the other's
 # costs more, so that only long records gain from it.
-cdef enum Bulk:
-    UNTRIED
-    HERE
-    ELSEWHERE
-
-cdef Bulk _bulk = UNTRIED
-cdef double BULK_GAIN = 0.6  # of the time that it takes here
+cdef Py_ssize_t _bulk_from = UNTRIED  # records of so many bytes go to `cryptography`
+cdef double _bulk_share = 0.0  # of the time that it takes here
+cdef Py_ssize_t NO_BULK = PY_SSIZE_T_MAX  # no record is as long
+cdef double BULK_GAIN = 0.75  # a smaller share pays for the call
 
 
-def send_bulk_elsewhere(yes):
-    """Say who works on long AES records: `cryptography`, or this engine.
+def send_bulk_elsewhere(yes, double share=0.0):
+    """Say who works on long AES records: `cryptography`, in a share of our time, or we.
 
     ``None`` lets the next such record find out anew which of them is quicker.
     """
-    global _bulk
-    _bulk = UNTRIED if yes is None else ELSEWHERE if yes else HERE
+    global _bulk_from, _bulk_share
+    _bulk_share = share
+    _bulk_from = UNTRIED if yes is None else BULK_MIN_BYTES if yes else NO_BULK
 
 
-cdef bint bulk_is_elsewhere() except? True:
-    """Whether `cryptography` is so much quicker with AES that long records gain."""
-    global _bulk
-    if _bulk == UNTRIED:
-        _bulk = ELSEWHERE if bulk_trial() else HERE
-    return _bulk == ELSEWHERE
+cdef bint bulk_is_elsewhere(Py_ssize_t size, int threads) except? True:
+    """Whether `cryptography` is quicker with AES than so many threads are here."""
+    if _bulk_from == UNTRIED:
+        try_bulk()
+    return size >= _bulk_from and threads * _bulk_share < BULK_GAIN
 
 
-cdef bint bulk_trial() except? True:
-    """Let both seal one record a few times, and compare the best of each."""
+cdef int try_bulk() except -1:
+    """Find out from which size on records gain."""
+    global _bulk_from, _bulk_share
+    cdef double share
+    for size in (BULK_MIN_BYTES, 2 * BULK_MIN_BYTES, 8 * BULK_MIN_BYTES):
+        share = bulk_trial(size)
+        if share < BULK_GAIN:
+            _bulk_from, _bulk_share = size, share
+            return 0
+    _bulk_from = NO_BULK
+    return 0
+
+
+cdef double bulk_trial(Py_ssize_t size) except -1:
+    """Let both seal one record a few times; return the other's share of our time."""
     cdef uint8_t key[KEY_BYTES]
     cdef Record record
     cdef double began, here = INFINITY, elsewhere = INFINITY
@@ -300,11 +310,11 @@ cdef bint bulk_trial() except? True:
     memset(record.nonce, 0, NONCE_BYTES)
     cdef Aead ours = new_aead(True, True, key)
     theirs = AESGCM(bytes(KEY_BYTES))
-    cdef bytes plain = bytes(BULK_TRIAL_BYTES), nonce = bytes(NONCE_BYTES)
-    cdef bytearray sealed = bytearray(BULK_TRIAL_BYTES + TAG_BYTES)
+    cdef bytes plain = bytes(size), nonce = bytes(NONCE_BYTES)
+    cdef bytearray sealed = bytearray(size + TAG_BYTES)
     record.source = <const uint8_t *>PyBytes_AS_STRING(plain)
     record.target = <uint8_t *>PyByteArray_AS_STRING(sealed)
-    record.size = BULK_TRIAL_BYTES
+    record.size = size
     for _ in range(BULK_TRIALS):
         began = sage_monotonic()
         if not seal_record(&ours.context, &record, record.nonce, NONCE_BYTES):
@@ -313,7 +323,7 @@ cdef bint bulk_trial() except? True:
         began = sage_monotonic()
         theirs.encrypt_into(nonce, plain, nonce, sealed)
         elsewhere = min(elsewhere, sage_monotonic() - began)
-    return elsewhere < BULK_GAIN * here
+    return elsewhere / here if here > 0 else INFINITY  # a clock too coarse to tell
 
 
 class LibcryptoAead:

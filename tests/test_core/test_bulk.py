@@ -210,21 +210,62 @@ def test_a_session_that_closes_meanwhile_gives_nothing_out(core, monkeypatch):
         ada.seal(text(LONG), now=1.0)
 
 
-@pytest.mark.parametrize("quick", ["cryptography", "libcrypto"])
-def test_the_first_long_record_finds_out_who_is_quicker(core, monkeypatch, quick):
-    asked = []
+TRIALS = (8192, 16384, 65536)
+FROM = pytest.mark.parametrize("quick_from", [*TRIALS, None])
+
+
+def from_where(core, monkeypatch, quick_from: int | None) -> tuple[Any, list[int]]:
+    """Let `cryptography` be quick from a size on; return a session and what it gets.
+
+    Of all that it gets, records are as long as no trial is.
+    """
+    asked: list[int] = []
 
     def seal(real: Any, nonce: Any, data: Any, aad: Any, out: Any) -> int:
         asked.append(len(data))
-        times = 1 if len(data) == LONG else 0 if quick == "cryptography" else 9
+        times = 1
+        if len(data) in TRIALS:
+            times = 0 if quick_from is not None and len(data) >= quick_from else 9
         return sum(real.encrypt_into(nonce, data, aad, out) for _ in range(times))
 
     ada = stand_in(core, monkeypatch, seal)
     core.module.send_bulk_elsewhere(None)
+    return ada, asked
+
+
+@FROM
+def test_the_first_long_record_finds_out_from_where_the_other_is_quicker(
+    core, monkeypatch, quick_from
+):
+    ada, asked = from_where(core, monkeypatch, quick_from)
     ada.seal(text(SHORT), now=1.0)
     assert asked == []
-    records = [ada.seal(text(LONG), now=1.0) for _ in range(2)]
-    trials = [16384] * 5
-    assert asked == trials + ([LONG] * 2 if quick == "cryptography" else [])
+    plaintexts = [text(size + 1) for size in (*TRIALS, 20, LONG)]
+    records = [ada.seal(row, now=1.0) for row in plaintexts]
+    trials = [size for size in TRIALS if size <= (quick_from or size)]
+    assert asked[: 5 * len(trials)] == [size for size in trials for _ in range(5)]
+    assert asked[5 * len(trials) :] == [
+        len(row)
+        for row in plaintexts
+        if quick_from is not None and len(row) >= quick_from
+    ]
     grace = both_ends(pure, KINDS["AES stream"])[1]
-    assert [grace.open(record, now=1.0) for record in records] == [text(LONG)] * 2
+    assert [grace.open(record, now=1.0) for record in records] == plaintexts
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("batch", ["seal_many", "seal_batch"])
+def test_threads_that_are_quicker_together_keep_their_batch(
+    core, made, share, threads, batch
+):
+    core.module.send_bulk_elsewhere(True, share)
+    rows = np.frombuffer(text(4 * LONG), np.uint8).reshape(4, LONG)
+    ada, grace = both_ends(core)
+    if batch == "seal_many":
+        records = ada.seal_many([bytes(row) for row in rows], threads=threads, now=1.0)
+        grace.open_many(records, threads=threads, now=1.0)
+    else:
+        wire = ada.seal_batch(rows, threads=threads, now=1.0)
+        grace.open_batch(wire, threads=threads, now=1.0)
+    assert bool(made) is (share * threads < 0.75)
