@@ -554,7 +554,6 @@ class SessionCore:
         aad = self._aad_out(aad)
         record_bytes = len(plaintext) + RECORD_MIN_BYTES
         with writable(out, record_bytes) as view:
-            now = _seconds(now)
             view[:record_bytes] = SessionCore.seal(self, plaintext, aad, now)
         return record_bytes
 
