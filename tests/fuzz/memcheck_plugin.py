@@ -16,9 +16,9 @@ from variants import MEMCHECK
 from sage import _core
 
 EXAMPLES_MAX = 3
-# Other processes, the pure twin alone at each of its calls, the whole memory, what counts
-# to a hundred thousand, and what counts the blocks of CPython's own allocator, which is
-# off.
+# Other processes, the pure twin alone at each of its calls, the whole memory, what
+# counts to a hundred thousand, and what counts the blocks of CPython's own allocator,
+# which is off.
 MODULES_LEFT_OUT = ("test_accel", "test_ahead", "test_leaks", "test_memory")
 TESTS_LEFT_OUT = (
     "test_a_long_walk",
