@@ -211,33 +211,23 @@ def test_a_session_that_closes_meanwhile_gives_nothing_out(core, monkeypatch):
 
 
 TRIALS = (8192, 16384, 65536)
-FROM = pytest.mark.parametrize("quick_from", [*TRIALS, None])
 
 
-def from_where(core, monkeypatch, quick_from: int | None) -> tuple[Any, list[int]]:
-    """Let `cryptography` be quick from a size on; return a session and what it gets.
-
-    Of all that it gets, records are as long as no trial is.
-    """
-    asked: list[int] = []
+@pytest.mark.parametrize("quick_from", [*TRIALS, None])
+def test_the_first_long_record_finds_out_from_where_the_other_is_quicker(
+    core, monkeypatch, quick_from
+):
+    asked = []
 
     def seal(real: Any, nonce: Any, data: Any, aad: Any, out: Any) -> int:
         asked.append(len(data))
         times = 1
-        if len(data) in TRIALS:
+        if len(data) in TRIALS:  # no record is as long
             times = 0 if quick_from is not None and len(data) >= quick_from else 9
         return sum(real.encrypt_into(nonce, data, aad, out) for _ in range(times))
 
     ada = stand_in(core, monkeypatch, seal)
     core.module.send_bulk_elsewhere(None)
-    return ada, asked
-
-
-@FROM
-def test_the_first_long_record_finds_out_from_where_the_other_is_quicker(
-    core, monkeypatch, quick_from
-):
-    ada, asked = from_where(core, monkeypatch, quick_from)
     ada.seal(text(SHORT), now=1.0)
     assert asked == []
     plaintexts = [text(size + 1) for size in (*TRIALS, 20, LONG)]

@@ -8,6 +8,7 @@ to, is a matter of milliseconds, and none of ours.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,7 +112,8 @@ def _take_core(place: int) -> None:
     """Keep this thread to one of the cores that the process may use."""
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {allowed[place % len(allowed)]})
+        with contextlib.suppress(OSError):  # a sandbox that forbids it
+            os.sched_setaffinity(0, {allowed[place % len(allowed)]})
 
 
 def _single(size: int) -> Seal:

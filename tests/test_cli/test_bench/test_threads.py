@@ -73,6 +73,17 @@ def test_threads_have_a_core_each_and_the_process_keeps_all_of_its_own() -> None
     assert os.sched_getaffinity(0) == before
 
 
+def test_a_sandbox_that_forbids_a_core_of_ones_own_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", refuse, raising=False)
+    assert module._beside_each_other([lambda count: None] * 2, 64)() >= 0
+
+
 def test_what_fails_in_a_thread_ends_the_others_too() -> None:
     def fails(count: int) -> None:
         if count == 640:
